@@ -1,0 +1,1 @@
+"""Deployment: the Pulumi program, its local run and the command line."""

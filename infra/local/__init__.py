@@ -1,0 +1,1 @@
+"""The same Pulumi program on real local parts: processes, emulators, adapter."""

@@ -1,0 +1,1 @@
+"""Runtime of the sync: the shared contract, the exporter and operator commands."""

@@ -1,0 +1,59 @@
+"""The file dialect: one object renders what Aurora writes and Snowflake reads.
+
+CSV as PostgreSQL writes it: NULL is an unquoted empty field, the empty string a
+quoted one, quotes are doubled, the backslash means nothing, no header. Snowflake's
+defaults would eat backslashes (ESCAPE_UNENCLOSED_FIELD) and turn `\\N` texts into
+NULL (NULL_IF); both are switched off.
+Source: https://docs.snowflake.com/en/sql-reference/sql/create-file-format and
+https://www.postgresql.org/docs/current/sql-copy.html
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDialect:
+    """A CSV dialect both sides agree on.
+
+    Attributes:
+        delimiter: Field separator, one character.
+        quote: Quote character; doubled inside quoted fields.
+        encoding: Name that PostgreSQL and Snowflake share.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "UTF8"
+
+    @property
+    def copy_options(self) -> str:
+        """The `options` argument of aws_s3.query_export_to_s3."""
+        return (
+            f"FORMAT csv, DELIMITER '{self.delimiter}', QUOTE '{self.quote}', "
+            f"ESCAPE '{self.quote}', NULL '', ENCODING '{self.encoding}'"
+        )
+
+    @property
+    def file_format(self) -> dict[str, str | int | bool | list[str]]:
+        """The options of the Snowflake FILE FORMAT by their SQL names."""
+        return {
+            "COMPRESSION": "NONE",
+            "RECORD_DELIMITER": "\n",
+            "FIELD_DELIMITER": self.delimiter,
+            "FIELD_OPTIONALLY_ENCLOSED_BY": self.quote,
+            "ESCAPE": "NONE",
+            "ESCAPE_UNENCLOSED_FIELD": "NONE",
+            "NULL_IF": [],
+            "EMPTY_FIELD_AS_NULL": True,
+            "TRIM_SPACE": False,
+            "MULTI_LINE": True,
+            "SKIP_HEADER": 0,
+            "SKIP_BLANK_LINES": False,
+            "SKIP_BYTE_ORDER_MARK": False,
+            "REPLACE_INVALID_CHARACTERS": False,
+            "ERROR_ON_COLUMN_COUNT_MISMATCH": False,
+            "ENCODING": self.encoding,
+        }
+
+
+DIALECT = FileDialect()

@@ -1,0 +1,93 @@
+"""Settings of the deployed exporter: the program writes them, the Lambda reads them.
+
+They travel as environment variables, one per field, and hold no secret.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, ValidationError, convert
+from msgspec.structs import asdict, fields
+
+from runtime.contract.errors import ConfigError
+
+HANDLER = "runtime.exporter.handler.handle"
+METRICS_NAMESPACE = "AuroraSync"
+
+
+class ExporterSettings(Struct, frozen=True, kw_only=True):
+    """What the exporter must know of its surroundings.
+
+    Attributes:
+        stack: Name of the deployment; part of every key, lease and lock.
+        bucket: Bucket that receives exports and manifests.
+        region: Region of the bucket and the cluster.
+        kms_key_arn: Key that encrypts the exported objects.
+        ledger_table: DynamoDB table of leases, watermarks and runs.
+        aurora_host: Writer endpoint of the cluster.
+        aurora_port: Its TCP port.
+        aurora_database: Database that holds the tables.
+        aurora_sslmode: libpq's sslmode; verify-full in the cloud.
+        aurora_sslrootcert: CA bundle inside the function, empty for none.
+        vault_addr: Address of Vault.
+        vault_auth: `aws` (the function's own IAM role) or `approle`.
+        vault_auth_mount: Path of that auth method.
+        vault_role: Vault role to log in to; of AppRole the role id.
+        vault_server_id: Value of the signed server-id header, empty for none.
+        vault_secret_id_file: File with AppRole's secret id, empty otherwise.
+        vault_database_mount: Path of the database secrets engine.
+        vault_database_role: Role whose leased users read the tables.
+        vault_namespace: Vault Enterprise namespace, empty for none.
+        vault_cacert: CA file for Vault's certificate, empty for the system's.
+        chunk_bytes: Wanted size of one export file in bytes.
+        heartbeat_seconds: Longest silence between two manifests of a table.
+        log_level: Level of the JSON log.
+    """
+
+    stack: str
+    bucket: str
+    region: str
+    kms_key_arn: str
+    ledger_table: str
+    aurora_host: str
+    aurora_port: int
+    aurora_database: str
+    aurora_sslmode: str = "verify-full"
+    aurora_sslrootcert: str = ""
+    vault_addr: str
+    vault_auth: str = "aws"
+    vault_auth_mount: str = "aws"
+    vault_role: str
+    vault_server_id: str = ""
+    vault_secret_id_file: str = ""
+    vault_database_mount: str = "database"
+    vault_database_role: str
+    vault_namespace: str = ""
+    vault_cacert: str = ""
+    chunk_bytes: int = 200_000_000
+    heartbeat_seconds: int = 3600
+    log_level: str = "INFO"
+
+    def to_env(self) -> dict[str, str]:
+        """Render as environment variables, SYNC_ before each upper-case name."""
+        return {f"SYNC_{key.upper()}": str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "ExporterSettings":
+        """Read the variables that `to_env` wrote.
+
+        Raises:
+            ConfigError: When one is missing or has the wrong form.
+        """
+        raw = {
+            field.name: env[f"SYNC_{field.name.upper()}"]
+            for field in fields(cls)
+            if f"SYNC_{field.name.upper()}" in env
+        }
+        try:
+            return convert(raw, cls, strict=False)
+        except ValidationError as error:
+            raise ConfigError(
+                f"environment of the function is incomplete or wrong: {error}",
+                subject="SYNC_ variables",
+                remedy="deploy the function again",
+            ) from error

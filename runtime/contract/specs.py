@@ -1,0 +1,263 @@
+"""Frozen specs: what to sync (TableSpec) and the columns both sides agreed on.
+
+The fields of `TableSpec` are the keys of an entry in `sync_config.json`; their
+annotations carry the meaning and the allowed form that error messages, the JSON
+Schema and the docs show.
+"""
+
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from runtime.contract.names import SourceName, snowflake_name
+
+Name = Annotated[str, Meta(min_length=1, max_length=129)]
+Duration = timedelta
+
+
+class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `sync_config.json`; three keys suffice."""
+
+    table_name: Annotated[
+        str,
+        Meta(description="source table as schema.table, letters kept as they are"),
+    ]
+    watermark_col: Annotated[
+        Name,
+        Meta(description="column that moves forward whenever a row is written"),
+    ]
+    primary_key: Annotated[
+        Name | tuple[Name, ...],
+        Meta(description="column name, or a list of column names, of a unique key"),
+    ]
+    schedule: Annotated[
+        str,
+        Meta(description="hourly, daily, rate(5 minutes) or cron(0 * * * ? *)"),
+    ] = "hourly"
+    lookback: Annotated[
+        Duration,
+        Meta(
+            description="how far below the watermark each run reads again; "
+            "ISO 8601 duration such as PT5M"
+        ),
+    ] = timedelta(minutes=5)
+    margin: Annotated[
+        Duration,
+        Meta(
+            description="taken off the commit-safe time; ISO 8601 duration such as PT2S"
+        ),
+    ] = timedelta(seconds=2)
+    watermark_timezone: Annotated[
+        str | None,
+        Meta(
+            description="zone name such as Europe/Berlin in which a watermark "
+            "without time zone is written"
+        ),
+    ] = None
+    watermark_unit: Annotated[
+        Literal["s", "ms", "us"] | None,
+        Meta(description="s, ms or us: the unit of an integer epoch watermark"),
+    ] = None
+    null_watermark: Annotated[
+        Literal["include", "exclude", "fail"],
+        Meta(
+            description="include, exclude or fail: rows whose watermark is "
+            "NULL or infinite"
+        ),
+    ] = "include"
+    max_null_rows: Annotated[
+        int,
+        Meta(ge=0, description="most rows without watermark a run carries along"),
+    ] = 100_000
+    id_lookback: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="how many ids below the watermark are read again"),
+    ] = None
+    max_holdback: Annotated[
+        Duration,
+        Meta(
+            description="how long an open transaction may hold the watermark "
+            "before it alarms; ISO 8601 duration such as PT6H"
+        ),
+    ] = timedelta(hours=6)
+    mode: Annotated[
+        Literal["incremental", "full"],
+        Meta(description="incremental or full (replace the content at each run)"),
+    ] = "incremental"
+    deletes: Annotated[
+        Literal["reconcile", "soft_column", "ignore"],
+        Meta(description="reconcile, soft_column or ignore"),
+    ] = "ignore"
+    deleted_col: Annotated[
+        Name | None,
+        Meta(description="column that marks a row as deleted"),
+    ] = None
+    max_delete_fraction: Annotated[
+        float,
+        Meta(
+            gt=0, le=1, description="largest share of rows one reconcile may remove"
+        ),
+    ] = 0.1
+    columns: Annotated[
+        tuple[Name, ...] | None,
+        Meta(description="list of the columns to sync; the others stay behind"),
+    ] = None
+    exclude: Annotated[
+        tuple[Name, ...],
+        Meta(description="list of the columns to leave behind"),
+    ] = ()
+    masks: Annotated[
+        dict[str, Literal["hash", "redact", "null", "truncate"]],
+        Meta(description="column name to hash, redact, null or truncate"),
+    ] = field(default_factory=dict)
+    where: Annotated[
+        str | None,
+        Meta(description="SQL condition that selects the rows to sync"),
+    ] = None
+    target_schema: Annotated[
+        Name | None,
+        Meta(description="Snowflake schema; by default the source schema"),
+    ] = None
+    target_table: Annotated[
+        Name | None,
+        Meta(description="Snowflake table; by default the source table"),
+    ] = None
+    clustering: Annotated[
+        tuple[Name, ...],
+        Meta(description="list of columns the target table is clustered by"),
+    ] = ()
+    warehouse: Annotated[
+        Name | None,
+        Meta(description="Snowflake warehouse for the merge; by default the stack's"),
+    ] = None
+    merge_interval: Annotated[
+        Duration,
+        Meta(
+            description="least time between two merges, PT10S to PT1H; "
+            "ISO 8601 duration"
+        ),
+    ] = timedelta(minutes=1)
+
+    @property
+    def source(self) -> SourceName:
+        """The source table."""
+        return SourceName.parse(self.table_name)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The key columns, in order."""
+        if isinstance(self.primary_key, str):
+            return (self.primary_key,)
+        return self.primary_key
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Schema and table in Snowflake, as stored there."""
+        return (
+            snowflake_name(self.target_schema or self.source.schema),
+            snowflake_name(self.target_table or self.source.name),
+        )
+
+    @property
+    def schedule_expression(self) -> str:
+        """The schedule as EventBridge reads it."""
+        shorthand = {"hourly": "rate(1 hour)", "daily": "rate(1 day)"}
+        return shorthand.get(self.schedule, self.schedule)
+
+
+# Keys whose behaviour is not built yet: refused, never silently ignored.
+# Each maps to the values that are already in force.
+AVAILABLE: dict[str, tuple[object, ...]] = {
+    "watermark_unit": (None,),
+    "id_lookback": (None,),
+    "mode": ("incremental",),
+    "deletes": ("ignore",),
+    "deleted_col": (None,),
+    "max_delete_fraction": (0.1,),
+    "masks": ({},),
+    "where": (None,),
+}
+
+ColumnKind = Literal["base", "enum", "array", "range", "composite"]
+
+
+class Column(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column of a contract; its place in the list is its place in files.
+
+    Attributes:
+        attnum: The column's number in PostgreSQL: its identity, never used again.
+        name: Its name at the source; of a dropped column, the name it had.
+        type: Declared type as `format_type` prints it.
+        base_type: The type under all domains, as `format_type` prints it.
+        kind: What sort of type the base type is.
+        nullable: Whether NULL may occur.
+        dropped: True keeps the place of a column that is gone.
+    """
+
+    attnum: Annotated[int, Meta(ge=1)]
+    name: Name
+    type: str
+    base_type: str
+    kind: ColumnKind = "base"
+    nullable: bool = True
+    dropped: bool = False
+
+    @property
+    def target(self) -> str:
+        """The column's name as Snowflake stores it."""
+        return snowflake_name(self.name)
+
+
+class TableContract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The frozen columns of one table: `contracts/<schema>.<table>.json`.
+
+    Attributes:
+        table: The source table, as in the config entry.
+        columns: Columns in file order; append-only.
+        base_width: How many columns the first version had. Files that are
+            narrower than today's contract never null the columns they lack.
+    """
+
+    table: str
+    columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
+    base_width: Annotated[int, Meta(ge=1)]
+
+    @property
+    def width(self) -> int:
+        """Number of columns in a file written under this contract."""
+        return len(self.columns)
+
+    @property
+    def live(self) -> tuple[tuple[int, Column], ...]:
+        """Position (from 1) and column, of those that still exist."""
+        return tuple(
+            (position, column)
+            for position, column in enumerate(self.columns, start=1)
+            if not column.dropped
+        )
+
+    def column(self, name: str) -> Column | None:
+        """Return the live column of that source name."""
+        return next((c for _, c in self.live if c.name == name), None)
+
+
+class Table(Struct, frozen=True, kw_only=True, dict=True):
+    """A spec with its contract: everything about one table."""
+
+    spec: TableSpec
+    contract: TableContract
+
+    @cached_property
+    def keys(self) -> tuple[tuple[int, Column], ...]:
+        """Position and column of the key columns, in key order."""
+        by_name = {column.name: (place, column) for place, column in self.contract.live}
+        return tuple(by_name[name] for name in self.spec.key)
+
+    @cached_property
+    def watermark(self) -> Column:
+        """The watermark column."""
+        found = self.contract.column(self.spec.watermark_col)
+        assert found is not None  # the loader refuses such a contract
+        return found

@@ -1,0 +1,1 @@
+"""The Lambda exporter: one run of one table, from lease to manifest."""

@@ -1,0 +1,1 @@
+"""Operator commands: what people run against a deployed sync."""
