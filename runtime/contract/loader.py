@@ -20,7 +20,9 @@ from runtime.contract.type_map import rule_for
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-_RATE = re.compile(r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)")
+_RATE = re.compile(
+    r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)"
+)
 _CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
 
 
@@ -76,9 +78,7 @@ def read_json(path: Path, remedy: str) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes())
     except FileNotFoundError:
-        raise ConfigError(
-            "file not found", subject=str(path), remedy=remedy
-        ) from None
+        raise ConfigError("file not found", subject=str(path), remedy=remedy) from None
     except OSError as error:
         raise ConfigError(
             f"cannot be read ({error.strerror})", subject=str(path), remedy=remedy

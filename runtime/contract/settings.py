@@ -69,7 +69,9 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
 
     def to_env(self) -> dict[str, str]:
         """Render as environment variables, SYNC_ before each upper-case name."""
-        return {f"SYNC_{key.upper()}": str(value) for key, value in asdict(self).items()}
+        return {
+            f"SYNC_{key.upper()}": str(value) for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "ExporterSettings":

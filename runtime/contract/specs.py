@@ -96,9 +96,7 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     max_delete_fraction: Annotated[
         float,
-        Meta(
-            gt=0, le=1, description="largest share of rows one reconcile may remove"
-        ),
+        Meta(gt=0, le=1, description="largest share of rows one reconcile may remove"),
     ] = 0.1
     columns: Annotated[
         tuple[Name, ...] | None,

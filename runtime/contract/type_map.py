@@ -123,6 +123,7 @@ _FLOAT = TypeRule(
     key=False,
 )
 
+
 def _padded(column: str) -> str:
     """The output function keeps the blanks of char(n); a cast would strip them."""
     return f"pg_catalog.textin(pg_catalog.bpcharout({column}))"

@@ -1,0 +1,171 @@
+"""What the exporter writes down: manifests in the lake, state in the ledger.
+
+A manifest is a run's commit point; the ledger follows it and can be rebuilt from it.
+"""
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from runtime.contract.names import SourceName
+from runtime.contract.specs import Table
+
+MANIFEST_VERSION = 1
+STATE_KEY = "STATE"
+
+Mode = Literal["incremental", "first_load"]
+
+
+class ExportedFile(Struct, frozen=True, kw_only=True):
+    """One object that Aurora wrote.
+
+    Attributes:
+        key: Key in the bucket.
+        rows: Rows in it, as aws_s3 counted them.
+        bytes: Its size.
+        stamp: Stamp of the snapshot it shows.
+        columns: Number of contract columns in it.
+    """
+
+    key: str
+    rows: int
+    bytes: int
+    stamp: str
+    columns: int
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """The commit of one run; `manifests/<stack>/<table>/<seq>.json`.
+
+    Attributes:
+        table: Source table.
+        seq: Place in the table's chain, from 1 without gaps.
+        run: Identity of the attempt that wrote it.
+        mode: What kind of run.
+        generation: Opened anew when the source is another database.
+        low: Watermark the run read above, before lookback; None for a first load.
+        high: Watermark the target is complete up to once these files are merged;
+            None while a first load is unfinished.
+        contract: Fingerprint of the columns.
+        source: Identity of the source relation.
+        files: Every object of the run that has rows.
+        committed_at: ISO time of the commit, UTC.
+    """
+
+    table: str
+    seq: int
+    run: str
+    mode: Mode
+    generation: int
+    low: str | None
+    high: str | None
+    contract: str
+    source: dict[str, Any]
+    files: tuple[ExportedFile, ...]
+    committed_at: str
+    version: int = MANIFEST_VERSION
+
+    @property
+    def prev(self) -> int:
+        """The manifest before this one; 0 before the first."""
+        return self.seq - 1
+
+    def to_json(self) -> bytes:
+        """Render for the lake; `prev` stands in it for readers."""
+        return msgspec.json.encode({**msgspec.to_builtins(self), "prev": self.prev})
+
+
+class LedgerState(Struct, frozen=True, kw_only=True):
+    """The ledger's item of one table (sort key STATE).
+
+    Attributes:
+        generation: Current generation of the source.
+        seq: Number of the last manifest that the ledger followed.
+        watermark: Watermark up to which everything has been exported, as text with
+            microseconds; None until the first load is complete.
+        high: The commit-safe high that the last run read.
+        fresh: While held back: the watermark above which exports went on.
+        lease_run: Run that holds the lease; empty when free.
+        lease_token: Fencing token; grows with every lease.
+        lease_until: End of the lease, seconds since 1970.
+        held_by: Who holds the watermark back; empty when nobody does.
+        load: Plan of an unfinished first load; None otherwise.
+        last_run: Summary of the last finished run.
+        refusal: The last error, until a run succeeds.
+        source: Identity of the source relation when last seen.
+        drift: Columns that the contract lacks.
+    """
+
+    generation: int = 1
+    seq: int = 0
+    watermark: str | None = None
+    high: str | None = None
+    fresh: str | None = None
+    lease_run: str = ""
+    lease_token: int = 0
+    lease_until: int = 0
+    held_by: dict[str, Any] | None = None
+    load: dict[str, Any] | None = None
+    last_run: dict[str, Any] | None = None
+    refusal: dict[str, Any] | None = None
+    source: dict[str, Any] | None = None
+    drift: tuple[str, ...] = ()
+
+
+def ledger_key(stack: str, source: SourceName) -> str:
+    """Return the partition key of a table's items in the ledger."""
+    return f"{stack}#{source.slug}"
+
+
+def fingerprint(table: Table) -> str:
+    """Return a short digest of everything that shapes a table's files."""
+    shape = msgspec.json.encode(
+        {
+            "columns": [
+                (c.attnum, c.base_type, c.kind, c.dropped)
+                for c in table.contract.columns
+            ],
+            "key": table.spec.key,
+            "watermark": table.spec.watermark_col,
+        }
+    )
+    return hashlib.sha256(shape).hexdigest()[:16]
+
+
+class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one invocation of the exporter answers.
+
+    Attributes:
+        status: `done`; `more` (a first load goes on with the next invocation);
+            `failed` with `error` when the caller asked to be told instead of a raise.
+        table: Source table.
+        run: Identity of the attempt.
+        mode: What kind of run.
+        seq: Manifest that was committed; None when nothing was.
+        low: Watermark read above.
+        high: Commit-safe high.
+        held_by: Who holds the watermark back.
+        files: Objects committed by this invocation.
+        rows_exported: Their rows.
+        bytes: Their size.
+        seconds: Duration of the invocation.
+        drift: Columns at the source that the contract lacks.
+        error: The error as `SyncError.as_dict` tells it.
+    """
+
+    status: Literal["done", "more", "failed"]
+    table: str
+    run: str = ""
+    mode: Mode = "incremental"
+    seq: int | None = None
+    low: str | None = None
+    high: str | None = None
+    held_by: dict[str, Any] | None = None
+    files: tuple[ExportedFile, ...] = ()
+    rows_exported: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    drift: tuple[str, ...] = ()
+    error: dict[str, Any] | None = None

@@ -1,0 +1,153 @@
+"""Names and columns of everything the sync owns in Snowflake.
+
+All names are held as Snowflake stores them (what the provider wants) and quoted
+where SQL text is rendered.
+"""
+
+from dataclasses import dataclass
+
+from runtime.contract.names import (
+    LakeKeys,
+    quote_snowflake,
+    quote_snowflake_column,
+    snowflake_name,
+)
+from runtime.contract.specs import Table
+from runtime.contract.type_map import TEXT_TYPE, rule_for
+
+LANDING = "LANDING"
+SYNC = "SYNC"
+MANIFESTS = "MANIFESTS"
+FILE_RECEIPTS = "FILE_RECEIPTS"
+QUARANTINE = "QUARANTINE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnowflakeColumn:
+    """A column of a Snowflake table.
+
+    Attributes:
+        name: Name as stored.
+        type: Data type in Snowflake's own spelling.
+        nullable: Whether NULL may stand in it.
+    """
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnowflakeObjects:
+    """Where the sync lives in Snowflake.
+
+    Attributes:
+        database: Database of all schemas.
+        warehouse: Warehouse of merges.
+        stack: Name of the deployment, first folder in the lake.
+    """
+
+    database: str
+    warehouse: str
+    stack: str
+
+    exports_stage: str = "EXPORTS"
+    manifests_stage: str = "MANIFESTS"
+    export_format: str = "EXPORT_CSV"
+    manifest_format: str = "MANIFEST_JSON"
+    manifests_pipe: str = "MANIFESTS_PIPE"
+
+    def qualified(self, schema: str, name: str) -> str:
+        """Return the full, quoted name of an object."""
+        return ".".join(quote_snowflake(part) for part in (self.database, schema, name))
+
+    def landing(self, table: Table, suffix: str = "") -> str:
+        """Return the stored name of a table's object in the landing schema."""
+        source = table.spec.source
+        return f"{snowflake_name(source.schema)}__{snowflake_name(source.name)}{suffix}"
+
+    def pipe(self, table: Table) -> str:
+        """Return the stored name of a table's pipe."""
+        return self.landing(table, "_PIPE")
+
+    def stream(self, table: Table) -> str:
+        """Return the stored name of a table's stream."""
+        return self.landing(table, "_STREAM")
+
+    def task(self, table: Table) -> str:
+        """Return the stored name of a table's merge task."""
+        return self.landing(table, "_MERGE")
+
+    def keys(self, table: Table) -> LakeKeys:
+        """Return where the table's objects stand in the bucket."""
+        return LakeKeys(stack=self.stack, table=table.spec.source)
+
+    def stage_urls(self, bucket: str) -> dict[str, str]:
+        """Return the stages with the bucket folders they show."""
+        return {
+            self.exports_stage: f"s3://{bucket}/exports/{self.stack}/",
+            self.manifests_stage: f"s3://{bucket}/manifests/{self.stack}/",
+        }
+
+
+def column_sql(stored: str) -> str:
+    """Return a stored column name as SQL text."""
+    return quote_snowflake_column(stored)
+
+
+def landing_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
+    """Columns of the landing table: text by position, and where each row came from."""
+    return (
+        SnowflakeColumn(name="FILE_NAME", type=TEXT_TYPE),
+        SnowflakeColumn(name="FILE_ROW", type="NUMBER(19,0)"),
+        SnowflakeColumn(name="LOADED_AT", type="TIMESTAMP_NTZ(6)"),
+        *(
+            SnowflakeColumn(name=f"C{place}", type=TEXT_TYPE)
+            for place in range(1, table.contract.width + 1)
+        ),
+    )
+
+
+def target_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
+    """Columns of the target table: the declared ones, then the sync's own."""
+    keys = {column.attnum for _, column in table.keys}
+    return (
+        *(
+            SnowflakeColumn(
+                name=column.target,
+                type=rule_for(column).type,
+                nullable=column.attnum not in keys,
+            )
+            for _, column in table.contract.live
+        ),
+        SnowflakeColumn(name="_SYNC_STAMP", type="VARCHAR(64)"),
+        SnowflakeColumn(name="_SYNC_FILE", type="VARCHAR(1024)"),
+        SnowflakeColumn(name="_SYNC_AT", type="TIMESTAMP_NTZ(6)"),
+        SnowflakeColumn(name="_DELETED_AT", type="TIMESTAMP_NTZ(6)"),
+    )
+
+
+def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
+    """Tables of the SYNC schema; all are written by INSERT only."""
+
+    def text(*names: str) -> tuple[SnowflakeColumn, ...]:
+        return tuple(SnowflakeColumn(name=name, type=TEXT_TYPE) for name in names)
+
+    def count(*names: str) -> tuple[SnowflakeColumn, ...]:
+        return tuple(SnowflakeColumn(name=name, type="NUMBER(19,0)") for name in names)
+
+    def moment(name: str) -> tuple[SnowflakeColumn, ...]:
+        return (SnowflakeColumn(name=name, type="TIMESTAMP_NTZ(6)"),)
+
+    return {
+        MANIFESTS: text("FILE_NAME")
+        + moment("LOADED_AT")
+        + (SnowflakeColumn(name="BODY", type="VARIANT"),),
+        FILE_RECEIPTS: text("TABLE_NAME", "FILE_NAME")
+        + count("ROWS_LOADED", "ROWS_APPLIED", "ROWS_SUPERSEDED", "ROWS_QUARANTINED")
+        + moment("MERGED_AT"),
+        QUARANTINE: text("TABLE_NAME", "FILE_NAME")
+        + count("FILE_ROW")
+        + text("STAMP", "KEY_TEXT", "COLUMN_NAME", "VALUE_TEXT", "REASON")
+        + moment("QUARANTINED_AT"),
+    }

@@ -1,0 +1,245 @@
+"""Every Snowflake statement the sync deploys, rendered from a table.
+
+Rows land as text, by position. One task per table reads its stream and, in one
+transaction, quarantines what does not cast, writes a receipt per file and merges.
+The stamp in a file's name orders versions: a row is only ever replaced by a higher
+one, whatever order files load in.
+"""
+
+from runtime.contract.names import literal
+from runtime.contract.snowflake_names import (
+    FILE_RECEIPTS,
+    LANDING,
+    MANIFESTS,
+    QUARANTINE,
+    SYNC,
+    SnowflakeObjects,
+    column_sql,
+)
+from runtime.contract.specs import Column, Table
+from runtime.contract.type_map import rule_for
+
+_FILE_PART = "SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', {})"
+_NOW = "CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)"
+
+
+def copy_statement(objects: SnowflakeObjects, table: Table) -> str:
+    """Render the COPY of a table's pipe."""
+    landing = objects.qualified(LANDING, objects.landing(table))
+    stage = objects.qualified(LANDING, objects.exports_stage)
+    file_format = objects.qualified(LANDING, objects.export_format)
+    places = range(1, table.contract.width + 1)
+    columns = ", ".join(
+        ["file_name", "file_row", "loaded_at"] + [f"c{p}" for p in places]
+    )
+    values = ", ".join(f"t.${place}" for place in places)
+    return (
+        f"COPY INTO {landing} ({columns})\n"
+        "FROM (\n"
+        "  SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, "
+        f"METADATA$START_SCAN_TIME, {values}\n"
+        f"  FROM @{stage}/{table.spec.source.slug}/ t\n"
+        ")\n"
+        f"FILE_FORMAT = (FORMAT_NAME = {literal(file_format)})\n"
+        "ON_ERROR = SKIP_FILE"
+    )
+
+
+def manifest_copy_statement(objects: SnowflakeObjects) -> str:
+    """Render the COPY of the pipe that loads the manifests of all tables."""
+    landing = objects.qualified(SYNC, MANIFESTS)
+    stage = objects.qualified(LANDING, objects.manifests_stage)
+    file_format = objects.qualified(LANDING, objects.manifest_format)
+    return (
+        f"COPY INTO {landing} (file_name, loaded_at, body)\n"
+        "FROM (\n"
+        "  SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1\n"
+        f"  FROM @{stage}/ t\n"
+        ")\n"
+        f"FILE_FORMAT = (FORMAT_NAME = {literal(file_format)})\n"
+        "ON_ERROR = SKIP_FILE"
+    )
+
+
+def task_condition(objects: SnowflakeObjects, table: Table) -> str:
+    """Render the condition that triggers a table's merge."""
+    stream = objects.qualified(LANDING, objects.stream(table))
+    return f"SYSTEM$STREAM_HAS_DATA({literal(stream)})"
+
+
+def merge_block(objects: SnowflakeObjects, table: Table) -> str:
+    """Render the body of a table's task: one transaction, all or nothing."""
+    statements = (
+        _quarantine(objects, table),
+        _receipts(objects, table),
+        _merge(objects, table),
+    )
+    body = ";\n".join(("BEGIN TRANSACTION", *statements, "COMMIT"))
+    return (
+        f"BEGIN\n{body};\n"
+        "EXCEPTION\n  WHEN OTHER THEN\n    ROLLBACK;\n    RAISE;\nEND"
+    )
+
+
+def _typed(objects: SnowflakeObjects, table: Table) -> str:
+    """The stream's rows with their cast values v1, v2, ... and what does not cast.
+
+    Positions name the columns, so that no source column can collide with ours.
+    """
+    stream = objects.qualified(LANDING, objects.stream(table))
+    live = table.contract.live
+    texts = ", ".join(f"c{place}" for place, _ in live)
+    values = ", ".join(
+        f"{rule_for(column).cast(f'c{place}')} AS v{place}" for place, column in live
+    )
+    carried = ", ".join(f"v{place}" for place, _ in live)
+    keys = {place for place, _ in table.keys}
+    bad = "\n".join(
+        f"      WHEN {_misfit(place, column, place in keys)} THEN {place}"
+        for place, column in live
+        if place in keys or rule_for(column).type != _text_type(column)
+    )
+    return (
+        "raw AS (\n"
+        f"    SELECT file_name, file_row, {_FILE_PART.format(1)} AS stamp,\n"
+        f"      {_FILE_PART.format(2)}::NUMBER(5,0) AS width,\n"
+        f"      {texts},\n"
+        f"      {values}\n"
+        f"    FROM {stream}\n"
+        "  ),\n"
+        "  typed AS (\n"
+        f"    SELECT file_name, file_row, stamp, width, {texts}, {carried},\n"
+        f"      CASE\n{bad}\n      END AS misfit\n"
+        "    FROM raw\n"
+        "  )"
+    )
+
+
+def _text_type(column: Column) -> str:
+    """The column's type when its cast is the text itself, else nothing."""
+    rule = rule_for(column)
+    return rule.type if rule.cast("c") == "c" else ""
+
+
+def _misfit(place: int, column: Column, is_key: bool) -> str:
+    if is_key:
+        return f"v{place} IS NULL"
+    return f"c{place} IS NOT NULL AND v{place} IS NULL"
+
+
+def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
+    key_text = " || ',' || ".join(f"COALESCE(c{place}, '')" for place, _ in table.keys)
+    live = table.contract.live
+    names = "\n".join(
+        f"      WHEN {place} THEN {literal(column.name)}" for place, column in live
+    )
+    texts = "\n".join(f"      WHEN {place} THEN c{place}" for place, _ in live)
+    reasons = "\n".join(
+        f"      WHEN {place} THEN {literal('does not fit ' + rule_for(column).type)}"
+        for place, column in live
+    )
+    return (
+        f"INSERT INTO {objects.qualified(SYNC, QUARANTINE)}\n"
+        "  (table_name, file_name, file_row, stamp, key_text, column_name,\n"
+        "   value_text, reason, quarantined_at)\n"
+        f"  WITH {_typed(objects, table)}\n"
+        f"  SELECT {literal(table.contract.table)}, file_name, file_row, stamp,\n"
+        f"    {key_text},\n"
+        f"    CASE misfit\n{names}\n    END,\n"
+        f"    CASE misfit\n{texts}\n    END,\n"
+        f"    CASE misfit\n{reasons}\n    END,\n"
+        f"    {_NOW}\n"
+        "  FROM typed\n"
+        "  WHERE misfit IS NOT NULL"
+    )
+
+
+def _winner(table: Table) -> str:
+    keys = ", ".join(f"v{place}" for place, _ in table.keys)
+    return (
+        f"ROW_NUMBER() OVER (PARTITION BY misfit IS NULL, {keys} "
+        "ORDER BY stamp DESC NULLS LAST, file_name, file_row)"
+    )
+
+
+def _on_key(table: Table, source: str) -> str:
+    return " AND ".join(
+        f"t.{column_sql(column.target)} = {source}.v{place}"
+        for place, column in table.keys
+    )
+
+
+def _receipts(objects: SnowflakeObjects, table: Table) -> str:
+    """Count per file what the merge below will do; it reads the same snapshot."""
+    keys = ", ".join(f"v{place}" for place, _ in table.keys)
+    return (
+        f"INSERT INTO {objects.qualified(SYNC, FILE_RECEIPTS)}\n"
+        "  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,\n"
+        "   rows_quarantined, merged_at)\n"
+        f"  WITH {_typed(objects, table)},\n"
+        "  ranked AS (\n"
+        f"    SELECT file_name, file_row, stamp, misfit, {keys},\n"
+        f"      {_winner(table)} AS place\n"
+        "    FROM typed\n"
+        "  ),\n"
+        "  judged AS (\n"
+        "    SELECT r.file_name, r.file_row, r.misfit,\n"
+        "      r.misfit IS NULL AND r.place = 1\n"
+        "        AND r.stamp > COALESCE(t._sync_stamp, '') AS applied\n"
+        "    FROM ranked AS r\n"
+        f"    LEFT JOIN {objects.qualified(*table.spec.target)} AS t\n"
+        f"      ON {_on_key(table, 'r')}\n"
+        "  ),\n"
+        "  counted AS (\n"
+        "    SELECT file_name, COUNT(DISTINCT file_row) AS loaded,\n"
+        "      COUNT(DISTINCT CASE WHEN applied THEN file_row END) AS applied,\n"
+        "      COUNT(DISTINCT CASE WHEN misfit IS NOT NULL THEN file_row END)\n"
+        "        AS quarantined\n"
+        "    FROM judged\n"
+        "    GROUP BY file_name\n"
+        "  )\n"
+        f"  SELECT {literal(table.contract.table)}, file_name, loaded, applied,\n"
+        f"    loaded - applied - quarantined, quarantined, {_NOW}\n"
+        "  FROM counted"
+    )
+
+
+def _merge(objects: SnowflakeObjects, table: Table) -> str:
+    live = table.contract.live
+    key_places = {place for place, _ in table.keys}
+    values = ", ".join(f"v{place}" for place, _ in live)
+    own = {
+        "_sync_stamp": "s.stamp",
+        "_sync_file": "s.file_name",
+        "_sync_at": _NOW,
+        "_deleted_at": "NULL",
+    }
+    updates = [
+        f"{column_sql(column.target)} = {_newer(table, place, column)}"
+        for place, column in live
+        if place not in key_places
+    ] + [f"{name} = {value}" for name, value in own.items()]
+    columns = [column_sql(column.target) for _, column in live] + list(own)
+    inserts = [f"s.v{place}" for place, _ in live] + list(own.values())
+    return (
+        f"MERGE INTO {objects.qualified(*table.spec.target)} AS t\n"
+        "USING (\n"
+        f"  WITH {_typed(objects, table)}\n"
+        f"  SELECT file_name, stamp, width, {values}\n"
+        "  FROM typed\n"
+        "  WHERE misfit IS NULL\n"
+        f"  QUALIFY {_winner(table)} = 1\n"
+        ") AS s\n"
+        f"ON {_on_key(table, 's')}\n"
+        "WHEN MATCHED AND s.stamp > COALESCE(t._sync_stamp, '') THEN UPDATE SET\n  "
+        + ",\n  ".join(updates)
+        + f"\nWHEN NOT MATCHED THEN INSERT\n  ({', '.join(columns)})\n"
+        f"  VALUES ({', '.join(inserts)})"
+    )
+
+
+def _newer(table: Table, place: int, column: Column) -> str:
+    """A file that is older than the column must not null it."""
+    if place <= table.contract.base_width:
+        return f"s.v{place}"
+    return f"IFF(s.width >= {place}, s.v{place}, t.{column_sql(column.target)})"
