@@ -4,6 +4,8 @@ A manifest is a run's commit point; the ledger follows it and can be rebuilt fro
 """
 
 import hashlib
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -112,6 +114,37 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     refusal: dict[str, Any] | None = None
     source: dict[str, Any] | None = None
     drift: tuple[str, ...] = ()
+
+
+def state_to_item(state: LedgerState) -> dict[str, Any]:
+    """Render a state as ledger attributes: numbers, texts, and JSON texts.
+
+    Absent values are left out, so that conditions can test for existence.
+    """
+    item = {}
+    for name, value in msgspec.to_builtins(state).items():
+        if isinstance(value, (dict, list)):
+            item[name] = msgspec.json.encode(value).decode()
+        elif value is not None:
+            item[name] = value
+    return item
+
+
+def state_from_item(item: Mapping[str, Any]) -> LedgerState:
+    """Read the attributes that `state_to_item` wrote.
+
+    Args:
+        item: The item as boto3's DynamoDB table resource returns it; attributes of
+            other writers are ignored.
+    """
+    raw = {}
+    for field in msgspec.structs.fields(LedgerState):
+        value = item.get(field.name)
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            value = msgspec.json.decode(value)
+        if value is not None:
+            raw[field.name] = int(value) if isinstance(value, Decimal) else value
+    return msgspec.convert(raw, LedgerState)
 
 
 def ledger_key(stack: str, source: SourceName) -> str:

@@ -1,0 +1,61 @@
+"""What a database administrator runs once on Aurora, and again for new tables.
+
+The exporter's leased users are members of one role without login that holds every
+right; nothing in it can write. Vault's own user may only make and drop such members.
+"""
+
+from collections.abc import Iterable
+
+from runtime.contract.names import quote_postgres
+from runtime.contract.specs import TableSpec
+
+EXPORTER_ROLE = "aurora_sync_exporter"
+
+
+def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
+    """Return the statements that give the exporter its rights.
+
+    Without pg_read_all_stats PostgreSQL hides other users' transaction starts and
+    the watermark could not be bounded safely.
+    Source: https://www.postgresql.org/docs/current/predefined-roles.html
+
+    Args:
+        specs: The tables that may be read; they must exist.
+    """
+    role = quote_postgres(EXPORTER_ROLE)
+    sources = sorted({spec.source.schema for spec in specs})
+    return (
+        f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; "
+        "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
+        f"GRANT pg_read_all_stats TO {role}",
+        f"GRANT USAGE ON SCHEMA aws_s3, aws_commons TO {role}",
+        "GRANT EXECUTE ON FUNCTION aws_s3.query_export_to_s3("
+        f"text, aws_commons._s3_uri_1, text, text) TO {role}",
+        "GRANT EXECUTE ON FUNCTION aws_commons.create_s3_uri("
+        f"text, text, text) TO {role}",
+        *(
+            f"GRANT USAGE ON SCHEMA {quote_postgres(schema)} TO {role}"
+            for schema in sources
+        ),
+        *(
+            f"GRANT SELECT ON TABLE {source.sql} TO {role}"
+            for source in sorted((spec.source for spec in specs), key=str)
+        ),
+    )
+
+
+def vault_admin_statements(user: str, password_sql: str) -> tuple[str, ...]:
+    """Return the statements that let Vault make members of the exporter's role.
+
+    Args:
+        user: Name of Vault's own database user.
+        password_sql: Its password as a quoted SQL literal, quoted by the caller's
+            driver.
+    """
+    admin, role = quote_postgres(user), quote_postgres(EXPORTER_ROLE)
+    return (
+        f"DO $$ BEGIN CREATE ROLE {admin} LOGIN CREATEROLE; "
+        "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
+        f"ALTER ROLE {admin} WITH LOGIN CREATEROLE PASSWORD {password_sql}",
+        f"GRANT {role} TO {admin} WITH ADMIN OPTION",
+    )
