@@ -1,0 +1,88 @@
+# Developer commands; `make help` lists them. Continuous integration runs the same.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Measured in the tests' own process; what a Lambda worker executes does not count.
+CONTRACT_FLOOR := 85
+EXPORTER_FLOOR := 85
+
+# PIP_CONSTRAINT and friends of a developer's shell must not steer the lock files.
+COMPILE := env CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
+	PIP_FIND_LINKS= PIP_CONSTRAINT= $(BIN)/pip-compile --no-config --quiet \
+	--generate-hashes --allow-unsafe --strip-extras --no-annotate \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup prerequisites test unit check format bundle golden lock upgrade clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv with the pinned packages and the aurora-sync command
+
+prerequisites:
+	@command -v $(PYTHON) >/dev/null && command -v curl >/dev/null \
+	  && $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "setup needs Python 3.11 or newer with venv, and curl; on Debian or Ubuntu:" \
+	       "apt-get install curl python3 python3-venv (another Python: make PYTHON=...)" >&2; exit 2; }
+
+$(READY): pyproject.toml requirements/all.txt | prerequisites
+	@echo "==> creating .venv"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "==> installing the pinned packages (1.1 GB, about two minutes the first time)"
+	@total=$$(grep -c == requirements/all.txt); \
+	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
+	    --require-hashes --requirement requirements/all.txt \
+	  | awk -v total="$$total" '/^Collecting/ && ++n % 25 == 0 \
+	      { print "    fetched " n " of " total; fflush() } \
+	      /^Installing/ { print "    unpacking"; fflush() }'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $@
+	@echo "==> ready: $(BIN)/aurora-sync"
+
+test: setup ## Run every test, unit tests first, then hold the coverage floors
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --include 'runtime/contract/*' --fail-under $(CONTRACT_FLOOR)
+	$(BIN)/coverage report --include 'runtime/exporter/*' --fail-under $(EXPORTER_FLOOR)
+
+unit: setup ## Run the fast tests only
+	$(BIN)/python -m pytest -m "not integration and not slow"
+
+check: setup ## Check format, style, types, import rules, generated files and secrets
+	$(BIN)/black --check --quiet . || { echo "black: run make format" >&2; exit 1; }
+	$(BIN)/flake8
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.golden.render --check
+	$(BIN)/gitleaks git --no-banner --redact --log-level warn .
+
+format: setup ## Rewrite the code in black's format
+	$(BIN)/black --quiet .
+
+bundle: setup ## Build the Lambda function's zip
+	$(BIN)/python -m infra.bundle
+
+golden: setup ## Rewrite the generated files that make check compares
+	$(BIN)/python -m tests.golden.render
+
+lock: setup ## Recompile requirements/*.txt after a change of pyproject.toml
+	$(COMPILE) --all-extras --output-file requirements/all.txt pyproject.toml
+	$(COMPILE) --extra runtime --constraint requirements/all.txt \
+	  --output-file requirements/lambda.txt pyproject.toml
+
+upgrade: setup ## Move every pin to its newest allowed release
+	$(COMPILE) --upgrade --all-extras --output-file requirements/all.txt pyproject.toml
+	$(MAKE) lock
+
+clean: ## Remove the environment, builds and caches (not the local stack)
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis \
+	  .import_linter_cache .mypy_cache .pytest_cache
+	find infra runtime tests -name __pycache__ -type d -prune -exec rm -rf {} +
