@@ -33,8 +33,7 @@ prerequisites:
 	       "apt-get install curl python3 python3-venv (another Python: make PYTHON=...)" >&2; exit 2; }
 
 $(READY): pyproject.toml requirements/all.txt | prerequisites
-	@echo "==> creating .venv"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || { echo "==> creating .venv"; $(PYTHON) -m venv .venv; }
 	@echo "==> installing the pinned packages (1.1 GB, about two minutes the first time)"
 	@total=$$(grep -c == requirements/all.txt); \
 	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
@@ -42,8 +41,8 @@ $(READY): pyproject.toml requirements/all.txt | prerequisites
 	  | awk -v total="$$total" '/^Collecting/ && ++n % 25 == 0 \
 	      { print "    fetched " n " of " total; fflush() } \
 	      /^Installing/ { print "    unpacking"; fflush() }'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 	@echo "==> ready: $(BIN)/aurora-sync"
