@@ -57,3 +57,25 @@ class FileDialect:
 
 
 DIALECT = FileDialect()
+
+
+# Session settings that decide how PostgreSQL prints values and names; whoever reads
+# the source for the sync (exporter, introspection, comparison) sets exactly these.
+# An empty search path makes format_type print every type with its schema.
+SESSION: dict[str, str] = {
+    "search_path": "pg_catalog",
+    "timezone": "UTC",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "iso_8601",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+}
+
+
+def session_options() -> str:
+    """Render the session settings as libpq's `options` parameter."""
+    return " ".join(
+        f"-c {name}={value.replace(' ', chr(92) + ' ')}"
+        for name, value in SESSION.items()
+    )

@@ -145,9 +145,16 @@ class LedgerError(SyncError):
 
 
 class LeaseHeldError(LedgerError):
-    """Another run of this table holds the lease."""
+    """Another run of this table holds the lease.
+
+    Attributes:
+        times: How often in a row the lease was found held.
+        seconds_left: When it expires at the latest.
+    """
 
     code = "lease_held"
+    times: int = 1
+    seconds_left: int = 0
 
 
 class FencedError(LedgerError):

@@ -96,6 +96,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
         load: Plan of an unfinished first load; None otherwise.
         last_run: Summary of the last finished run.
         refusal: The last error, until a run succeeds.
+        contract: Fingerprint of the columns of the last run.
         source: Identity of the source relation when last seen.
         drift: Columns that the contract lacks.
     """
@@ -112,6 +113,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     load: dict[str, Any] | None = None
     last_run: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
+    contract: str | None = None
     source: dict[str, Any] | None = None
     drift: tuple[str, ...] = ()
 
@@ -171,7 +173,8 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one invocation of the exporter answers.
 
     Attributes:
-        status: `done`; `more` (a first load goes on with the next invocation);
+        status: `done`; `more` (a load goes on with the next invocation); `busy`
+            (another run holds the lease, once);
             `failed` with `error` when the caller asked to be told instead of a raise.
         table: Source table.
         run: Identity of the attempt.
@@ -188,7 +191,7 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
         error: The error as `SyncError.as_dict` tells it.
     """
 
-    status: Literal["done", "more", "failed"]
+    status: Literal["done", "more", "busy", "failed"]
     table: str
     run: str = ""
     mode: Mode = "incremental"

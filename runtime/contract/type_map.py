@@ -233,7 +233,8 @@ def _base_rule(base_type: str) -> TypeRule | None:
         return _varchar(f"VARCHAR({length.group(1)})", export=export)
     # A typmod such as (3) or (3) inside "timestamp(3) with time zone" narrows the
     # values, not their form.
-    plain = re.sub(r"\(\d+\)", "", base_type)
+    # Types of extensions are printed with the schema they were installed in.
+    plain = re.sub(r"\(\d+\)", "", base_type).rsplit(".", 1)[-1]
     if plain in _BASE:
         return _BASE[plain]
     if plain in _TEXT_TYPES or plain.startswith("interval "):

@@ -1,0 +1,154 @@
+"""Cut a load into chunks: small, retryable units that together cover the table.
+
+The leading key column gives key ranges; the first and the last range are open, so
+that every key belongs to exactly one. Where it has too few distinct values, block
+ranges (ctid) of a plain table do the same; they hold only while the table keeps its
+file, which the caller checks.
+"""
+
+import math
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from psycopg2 import sql
+
+from runtime.contract.specs import Table
+
+# Blocks that are sampled for the bounds, whatever the size of the table.
+_SAMPLE_BLOCKS = 2000
+_BLOCK_BYTES = 8192
+# A plan is one ledger item, and DynamoDB takes 400 KB; beyond, chunks grow.
+# Source: Amazon DynamoDB developer guide, quotas, item size.
+_MOST_CHUNKS = 3000
+
+
+class Chunk(Struct, frozen=True, kw_only=True):
+    """One range; None means open on that side.
+
+    Attributes:
+        kind: `key` for the leading key column, `ctid` for blocks.
+        lo: Inclusive lower bound as text.
+        hi: Exclusive upper bound as text.
+    """
+
+    kind: Literal["key", "ctid"] = "key"
+    lo: str | None = None
+    hi: str | None = None
+
+    def condition(self, table: Table) -> sql.Composable:
+        """Render the condition that selects the chunk's rows."""
+        _, leading = table.keys[0]
+        if self.kind == "ctid":
+            column, kind = sql.Identifier("ctid"), "pg_catalog.tid"
+        else:
+            # The column's declared type, so that its own order and collation hold.
+            column, kind = sql.Identifier(leading.name), leading.base_type
+        sides = [
+            sql.SQL("{} {} {}::{}").format(
+                column, sql.SQL(operator), sql.Literal(bound), sql.SQL(kind)
+            )
+            for operator, bound in ((">=", self.lo), ("<", self.hi))
+            if bound is not None
+        ]
+        return sql.SQL(" AND ").join(sides) if sides else sql.SQL("TRUE")
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """A load under way, kept in the ledger until its last chunk is committed.
+
+    Attributes:
+        id: Identity of the plan.
+        above: Lower bound of the watermark; None for a first load.
+        low: The watermark before the load; None for a first load.
+        high: Watermark when all chunks are done; None while nothing is safe.
+        chunks: All ranges, in order; none when they are still to be cut.
+        pieces: Least number of chunks to cut, when fewer have proved too large.
+        relfilenode: File of the table when the plan was made.
+        contract: Fingerprint of the columns; another one starts the load anew.
+        committed: Numbers of the chunks that stand in manifests.
+    """
+
+    id: str
+    above: str | None = None
+    low: str | None = None
+    high: str | None = None
+    chunks: tuple[Chunk, ...] = (Chunk(),)
+    pieces: int = 1
+    relfilenode: int = 0
+    contract: str
+    committed: tuple[int, ...] = ()
+
+    @classmethod
+    def read(cls, raw: dict[str, Any]) -> "Plan":
+        """Read a plan as the ledger keeps it."""
+        return msgspec.convert(raw, cls)
+
+    def to_ledger(self) -> dict[str, Any]:
+        """Render the plan for the ledger."""
+        raw: dict[str, Any] = msgspec.to_builtins(self)
+        return raw
+
+
+def cut(
+    cursor: Any, table: Table, *, chunk_bytes: int, at_least: int = 1
+) -> tuple[Chunk, ...]:
+    """Cut a table into chunks of about equal size.
+
+    Args:
+        cursor: Cursor on the source.
+        table: The table.
+        chunk_bytes: Wanted size of a chunk; the heap's size stands for the file's.
+        at_least: Least number of chunks, when fewer have proved too large.
+
+    Returns:
+        The ranges in order; one open range for a small table.
+    """
+    cursor.execute(
+        """
+        SELECT c.relkind::pg_catalog.text,
+          COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(t.relid)),
+            pg_catalog.pg_table_size(c.oid))::pg_catalog.int8
+        FROM pg_catalog.pg_class AS c
+        LEFT JOIN pg_catalog.pg_partition_tree(c.oid) AS t ON t.isleaf
+        WHERE c.oid = %s::pg_catalog.regclass
+        GROUP BY c.relkind, c.oid
+        """,
+        (table.spec.source.sql,),
+    )
+    kind, size = cursor.fetchone()
+    wanted = min(_MOST_CHUNKS, max(at_least, math.ceil(size / chunk_bytes)))
+    if wanted == 1 or kind not in ("r", "p"):
+        return (Chunk(),)
+    bounds = _key_bounds(cursor, table, size, wanted)
+    if kind == "r" and len(bounds) < (wanted - 1) / 2:
+        step = math.ceil(size / _BLOCK_BYTES / wanted)
+        return _ranges("ctid", [f"({step * n},0)" for n in range(1, wanted)])
+    return _ranges("key", bounds)
+
+
+def _key_bounds(cursor: Any, table: Table, size: int, wanted: int) -> list[str]:
+    percent = min(100.0, 100.0 * _SAMPLE_BLOCKS * _BLOCK_BYTES / size)
+    cursor.execute(
+        sql.SQL("""
+            SELECT bound::pg_catalog.text FROM (
+              SELECT pg_catalog.unnest(pg_catalog.percentile_disc(
+                %(shares)s::pg_catalog.float8[]) WITHIN GROUP (ORDER BY {key})) AS bound
+              FROM {table} TABLESAMPLE SYSTEM (%(percent)s)
+            ) AS found
+            WHERE bound IS NOT NULL
+            GROUP BY bound ORDER BY bound
+            """).format(
+            key=sql.Identifier(table.keys[0][1].name),
+            table=sql.Identifier(table.spec.source.schema, table.spec.source.name),
+        ),
+        {"shares": [n / wanted for n in range(1, wanted)], "percent": percent},
+    )
+    return [bound for (bound,) in cursor.fetchall()]
+
+
+def _ranges(kind: Literal["key", "ctid"], bounds: list[str]) -> tuple[Chunk, ...]:
+    edges = [None, *bounds, None]
+    return tuple(
+        Chunk(kind=kind, lo=lo, hi=hi) for lo, hi in zip(edges, edges[1:], strict=False)
+    )

@@ -1,0 +1,163 @@
+"""Lambda entry: read the event, run one table, report. Nothing else."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from botocore.config import Config
+
+from runtime.contract.errors import ConfigError, LeaseHeldError, SyncError
+from runtime.contract.loader import load_tables
+from runtime.contract.names import SourceName
+from runtime.contract.records import RunResult
+from runtime.contract.settings import METRICS_NAMESPACE, ExporterSettings
+from runtime.contract.specs import Table
+from runtime.exporter.credentials import AwsKeys
+from runtime.exporter.run import Surroundings, run_table
+
+CONFIG_FILE = Path(__file__).parents[2] / "config" / "sync_config.json"
+# Of the time the function has, this share is planned for; the rest is for the commit.
+PLANNED_SHARE = 0.8
+
+logger = Logger(service="aurora-sync", use_rfc3339=True)
+metrics = Metrics(namespace=METRICS_NAMESPACE, service="exporter")
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What starts a run.
+
+    Attributes:
+        table: Source table as the config names it.
+        report_errors: Answer with the error instead of failing the invocation; for
+            people who wait for the answer.
+    """
+
+    table: str
+    report_errors: bool = False
+
+
+@metrics.log_metrics
+def handle(event: Any, context: Any) -> dict[str, Any]:
+    """Run one sync of the table that the event names.
+
+    Args:
+        event: `{"table": "schema.table"}`; see `Event`.
+        context: Lambda's context, which tells the time left.
+
+    Returns:
+        `RunResult` as a dictionary.
+
+    Raises:
+        SyncError: When the run failed, unless `report_errors` is set.
+    """
+    request = _request(event)
+    logger.append_keys(table=request.table, request_id=context.aws_request_id)
+    try:
+        table = _table(request.table)
+        seconds = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
+        result = run_table(table, _surroundings(), seconds)
+    except SyncError as error:
+        return _failed(request, error)
+    _measure(result)
+    logger.info("run ended", extra={"result": msgspec.to_builtins(result)})
+    return _plain(result)
+
+
+def _request(event: Any) -> Event:
+    try:
+        return msgspec.convert(event, Event)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"event is not a request for a run: {error}",
+            got=event,
+            allowed='{"table": "schema.table"}',
+        ) from error
+
+
+def _failed(request: Event, error: SyncError) -> dict[str, Any]:
+    first_time = isinstance(error, LeaseHeldError) and error.times < 2
+    metrics.add_dimension(name="table", value=request.table)
+    metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=not first_time)
+    logger.error("run failed", extra={"error": error.as_dict()})
+    if request.report_errors:
+        return _plain(
+            RunResult(status="failed", table=request.table, error=error.as_dict())
+        )
+    if first_time:
+        return _plain(
+            RunResult(status="busy", table=request.table, error=error.as_dict())
+        )
+    raise error
+
+
+def _measure(result: RunResult) -> None:
+    metrics.add_dimension(name="table", value=result.table)
+    for name, unit, value in (
+        ("RunsFailed", MetricUnit.Count, 0),
+        ("RowsExported", MetricUnit.Count, result.rows_exported),
+        ("BytesExported", MetricUnit.Bytes, result.bytes),
+        ("RunSeconds", MetricUnit.Seconds, result.seconds),
+        ("Held", MetricUnit.Count, result.held_by is not None),
+        ("DriftedColumns", MetricUnit.Count, len(result.drift)),
+    ):
+        metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def _plain(result: RunResult) -> dict[str, Any]:
+    answer: dict[str, Any] = msgspec.to_builtins(result)
+    return answer
+
+
+@cache
+def _tables() -> dict[SourceName, Table]:
+    return {table.spec.source: table for table in load_tables(CONFIG_FILE)}
+
+
+def _table(name: str) -> Table:
+    table = _tables().get(SourceName.parse(name))
+    if table is None:
+        raise ConfigError(
+            "is not in the config that was deployed",
+            subject="table",
+            got=name,
+            allowed=", ".join(str(source) for source in _tables()),
+            remedy="add it with `aurora-sync table add` and deploy",
+        )
+    return table
+
+
+@cache
+def _surroundings() -> Surroundings:
+    settings = ExporterSettings.from_env(os.environ)
+    logger.setLevel(settings.log_level)
+    config = Config(
+        connect_timeout=5,
+        read_timeout=15,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+    session = boto3.Session(region_name=settings.region)
+    return Surroundings(
+        settings=settings,
+        ledger_table=session.resource("dynamodb", config=config).Table(
+            settings.ledger_table
+        ),
+        s3=session.client("s3", config=config),
+        aws_keys=lambda: _aws_keys(session),
+    )
+
+
+def _aws_keys(session: boto3.Session) -> AwsKeys:
+    credentials = session.get_credentials()
+    frozen = credentials.get_frozen_credentials() if credentials else None
+    if frozen is None or not frozen.access_key or not frozen.secret_key:
+        raise ConfigError("the function has no AWS credentials")
+    return AwsKeys(
+        access_key=frozen.access_key,
+        secret_key=frozen.secret_key,
+        token=frozen.token,
+    )

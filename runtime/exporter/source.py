@@ -1,0 +1,282 @@
+"""Aurora as the exporter sees it: one connection, short transactions, one export each.
+
+An export transaction takes its lock before its snapshot. A session that waits for a
+rewriting ALTER or a TRUNCATE with an older snapshot would find no rows afterwards and
+succeed; so LOCK comes first, then the catalog is read and compared with the contract,
+then Aurora itself writes the file.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from msgspec import Struct
+from psycopg2 import sql
+
+from runtime.contract.dialect import DIALECT, session_options
+from runtime.contract.errors import DriftError, LeaseHeldError
+from runtime.contract.names import quote_postgres
+from runtime.contract.records import ExportedFile
+from runtime.contract.settings import ExporterSettings
+from runtime.contract.specs import Table
+from runtime.contract.type_map import rule_for
+from runtime.exporter.credentials import DatabaseUser
+from runtime.exporter.source_errors import TooLargeError, told
+
+CONNECT_SECONDS = 10
+LOCK_SECONDS = 30
+
+_OPEN = sql.SQL("""
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL statement_timeout = {left};
+LOCK TABLE {table} IN ACCESS SHARE MODE;
+SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 0)),
+  (SELECT pg_catalog.lpad(pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text, 20, '0')
+     || '-' || pg_catalog.lpad((1000000000 - (SELECT pg_catalog.count(x)
+       FROM pg_catalog.pg_snapshot_xip(s) AS x))::pg_catalog.text, 10, '0')
+   FROM pg_catalog.pg_current_snapshot() AS s),
+  c.oid::pg_catalog.int8, c.relfilenode::pg_catalog.int8, c.relkind::pg_catalog.text,
+  (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname,
+      pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+   FROM pg_catalog.pg_attribute AS a
+   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+  c.relkind IN ('v', 'm') OR EXISTS (
+    SELECT 1 FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+      AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND (SELECT pg_catalog.array_agg(k::pg_catalog.int4 ORDER BY k)
+           FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[])
+             WITH ORDINALITY AS u(k, place) WHERE place <= i.indnkeyatts)
+        = {key}::pg_catalog.int4[])
+FROM pg_catalog.pg_class AS c
+WHERE c.oid = {name}::pg_catalog.regclass
+""")
+
+_EXPORT = """
+SELECT rows_uploaded, files_uploaded, bytes_uploaded
+FROM aws_s3.query_export_to_s3(%(query)s,
+  aws_commons.create_s3_uri(%(bucket)s, %(key)s, %(region)s),
+  options := %(options)s, kms_key := %(kms_key)s)
+"""
+
+
+class Relation(Struct, frozen=True, kw_only=True):
+    """The table as an export transaction found it.
+
+    Attributes:
+        stamp: Stamp of the transaction's snapshot, without the generation.
+        oid: Identity of the relation.
+        relfilenode: Identity of its file; changes when it is rewritten.
+        drift: Columns that the contract lacks.
+    """
+
+    stamp: str
+    oid: int
+    relfilenode: int
+    drift: tuple[str, ...]
+
+
+class Source:
+    """One connection to the writer.
+
+    Args:
+        settings: Where Aurora is.
+        user: The leased database user.
+        deadline: When work must have ended, by `time.monotonic`.
+        application_name: Shown in pg_stat_activity: stack, table and run.
+    """
+
+    def __init__(
+        self,
+        settings: ExporterSettings,
+        user: DatabaseUser,
+        deadline: float,
+        application_name: str,
+    ) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        where = f"{settings.aurora_host}:{settings.aurora_port}"
+        with told(f"Aurora {where}/{settings.aurora_database}"):
+            self._connection = psycopg2.connect(
+                host=settings.aurora_host,
+                port=settings.aurora_port,
+                dbname=settings.aurora_database,
+                user=user.name,
+                password=user.password,
+                sslmode=settings.aurora_sslmode,
+                sslrootcert=settings.aurora_sslrootcert or None,
+                connect_timeout=CONNECT_SECONDS,
+                application_name=application_name[:63],
+                keepalives_idle=30,
+                tcp_user_timeout=60_000,
+                options=self._options(),
+            )
+            self._connection.autocommit = True
+            self.cursor: Any = self._connection.cursor()
+
+    def _options(self) -> str:
+        """Session settings in the start-up packet: no round trip of their own.
+
+        Without client_connection_check_interval an export goes on after the function
+        was killed; row_security off turns hidden rows into an error.
+        """
+        return (
+            f"{session_options()} -c row_security=off"
+            f" -c statement_timeout={self._left()}"
+            f" -c lock_timeout={LOCK_SECONDS * 1000}"
+            f" -c idle_in_transaction_session_timeout={LOCK_SECONDS * 1000}"
+            " -c client_connection_check_interval=1000"
+        )
+
+    def _left(self) -> int:
+        """Milliseconds until the deadline."""
+        return max(1000, int((self._deadline - time.monotonic()) * 1000))
+
+    def close(self) -> None:
+        """Close the connection; an open transaction ends with it."""
+        self._connection.close()
+
+    @contextmanager
+    def snapshot(self, table: Table, lock: str) -> Iterator[Relation]:
+        """Hold one export transaction: locked, checked, one snapshot.
+
+        Args:
+            table: The table to read.
+            lock: Text whose hash is the advisory lock; holds the stack's name.
+
+        Yields:
+            The table as it is in the snapshot.
+
+        Raises:
+            LeaseHeldError: When another session exports this table.
+            DriftError: When the table no longer matches its contract.
+        """
+        source = table.spec.source
+        with told(str(source)):
+            try:
+                self.cursor.execute(
+                    _OPEN.format(
+                        left=sql.Literal(self._left()),
+                        table=sql.Identifier(source.schema, source.name),
+                        lock=sql.Literal(lock),
+                        name=sql.Literal(source.sql),
+                        key=sql.Literal(sorted(c.attnum for _, c in table.keys)),
+                    )
+                )
+                locked, stamp, oid, file, _, columns, keyed = self.cursor.fetchone()
+                if not locked:
+                    raise LeaseHeldError(
+                        "another session exports this table",
+                        subject=str(source),
+                        remedy="wait for it to end",
+                    )
+                yield Relation(
+                    stamp=stamp,
+                    oid=oid,
+                    relfilenode=file,
+                    drift=compare(table, columns, keyed),
+                )
+                self.cursor.execute("COMMIT")
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def export(
+        self, table: Table, condition: sql.Composable, key: str, stamp: str
+    ) -> ExportedFile | None:
+        """Let Aurora write the selected rows to one object.
+
+        Args:
+            table: The table; its contract gives columns and order.
+            condition: Which rows.
+            key: Object key; must never have been used before.
+            stamp: Stamp of the open transaction's snapshot.
+
+        Returns:
+            The object, or None when no row was selected.
+
+        Raises:
+            TooLargeError: When the rows do not fit the time left or one object.
+            ExportError: When Aurora could not write to S3.
+        """
+        query = select(table, condition).as_string(self._connection)
+        with told(f"{table.spec.source} -> s3://{self._settings.bucket}/{key}", True):
+            self.cursor.execute(
+                _EXPORT,
+                {
+                    "query": query,
+                    "bucket": self._settings.bucket,
+                    "key": key,
+                    "region": self._settings.region,
+                    "options": DIALECT.copy_options,
+                    "kms_key": self._settings.kms_key_arn,
+                },
+            )
+            rows, files, size = self.cursor.fetchone()
+        if files > 1:
+            raise TooLargeError(
+                "the rows do not fit one object",
+                subject=str(table.spec.source),
+                got=f"{files} parts",
+                remedy="the next run exports smaller chunks",
+            )
+        if rows == 0:
+            return None
+        return ExportedFile(
+            key=key, rows=rows, bytes=size, stamp=stamp, columns=table.contract.width
+        )
+
+
+def select(table: Table, condition: sql.Composable) -> sql.Composable:
+    """Render the query of an export: every contract column, in file order."""
+    columns = [
+        "NULL" if c.dropped else rule_for(c).export(quote_postgres(c.name))
+        for c in table.contract.columns
+    ]
+    return sql.SQL("SELECT {} FROM {} WHERE {}").format(
+        sql.SQL(", ".join(columns)),
+        sql.Identifier(table.spec.source.schema, table.spec.source.name),
+        condition,
+    )
+
+
+def compare(table: Table, columns: list[Any] | None, keyed: bool) -> tuple[str, ...]:
+    """Compare the catalog with the contract.
+
+    Args:
+        table: The table with its contract.
+        columns: Number, name and type of each column in the catalog.
+        keyed: Whether a valid, immediate, unique index covers exactly the key.
+
+    Returns:
+        Names of columns that the contract lacks and the config does not leave out.
+
+    Raises:
+        DriftError: When a contract column is gone, renamed or of another type, or the
+            key is no longer unique.
+    """
+    source, found = str(table.spec.source), {c[0]: (c[1], c[2]) for c in columns or []}
+    refresh = f"run `aurora-sync contract refresh {source}` and deploy"
+    for _, column in table.contract.live:
+        now = found.pop(column.attnum, None)
+        if now != (column.name, column.type):
+            raise DriftError(
+                f"column {column.name!r} is not what the contract says",
+                subject=source,
+                got="nothing" if now is None else f"{now[0]} {now[1]}",
+                allowed=f"{column.name} {column.type}",
+                remedy=refresh,
+            )
+    if not keyed:
+        raise DriftError(
+            "no valid unique index covers exactly the key",
+            subject=source,
+            got=", ".join(table.spec.key),
+            remedy=f"create one, or correct primary_key; then {refresh}",
+        )
+    left_out = set(table.spec.exclude)
+    if table.spec.columns is not None:
+        return ()
+    return tuple(name for name, _ in found.values() if name not in left_out)
