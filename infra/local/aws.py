@@ -7,6 +7,7 @@ it runs in, so it runs in one whose site-packages are empty.
 
 import importlib.util
 import json
+import os
 import shutil
 import threading
 import venv
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 
 from infra.local.parts import AWS_ACCOUNT, AWS_REGION, HOST, Command, LocalStack, Part
@@ -125,20 +127,20 @@ def _is_ready(stack: LocalStack) -> bool:
 
 
 def _bootstrap(stack: LocalStack) -> None:
-    """Make the users; again when it is run again, with new keys."""
+    """Make the users; one that still has its key from before keeps it."""
     stack.put_fact("aws_account", AWS_ACCOUNT)
     stack.put_fact("aws_region", AWS_REGION)
+    keys = stack.fact("aws_keys", {})
     iam = _client("iam", stack.url("aws"), _ROOT, _ROOT)
     known = {user["UserName"] for user in iam.list_users()["Users"]}
-    keys = {}
     for who, grants in USERS.items():
+        if who in known and who in keys:
+            continue
         if who not in known:
             iam.create_user(UserName=who)
         iam.put_user_policy(
             UserName=who, PolicyName="own", PolicyDocument=_document(grants)
         )
-        for old in iam.list_access_keys(UserName=who)["AccessKeyMetadata"]:
-            iam.delete_access_key(UserName=who, AccessKeyId=old["AccessKeyId"])
         key = iam.create_access_key(UserName=who)["AccessKey"]
         keys[who] = {
             "access_key_id": key["AccessKeyId"],
@@ -214,7 +216,16 @@ def assumed_client(
 
 # boto3 sessions are not safe across threads while they make a client; clients are.
 _making = threading.Lock()
-_session = boto3.Session()
+# A developer's own profile and settings have no say here.
+_session = boto3.Session(
+    botocore_session=botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+)
 
 
 def _client(

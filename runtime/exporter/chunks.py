@@ -131,13 +131,13 @@ def _key_bounds(cursor: Any, table: Table, size: int, wanted: int) -> list[str]:
     percent = min(100.0, 100.0 * _SAMPLE_BLOCKS * _BLOCK_BYTES / size)
     cursor.execute(
         sql.SQL("""
-            SELECT bound::pg_catalog.text FROM (
+            SELECT found.bound::pg_catalog.text AS edge FROM (
               SELECT pg_catalog.unnest(pg_catalog.percentile_disc(
                 %(shares)s::pg_catalog.float8[]) WITHIN GROUP (ORDER BY {key})) AS bound
               FROM {table} TABLESAMPLE SYSTEM (%(percent)s)
             ) AS found
-            WHERE bound IS NOT NULL
-            GROUP BY bound ORDER BY bound
+            WHERE found.bound IS NOT NULL
+            GROUP BY found.bound ORDER BY found.bound
             """).format(
             key=sql.Identifier(table.keys[0][1].name),
             table=sql.Identifier(table.spec.source.schema, table.spec.source.name),
