@@ -1,0 +1,1 @@
+"""Tests of the local parts and of the engine that plays Snowflake."""
