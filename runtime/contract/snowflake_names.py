@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runtime.contract.names import (
     LakeKeys,
+    SourceName,
     quote_snowflake,
     quote_snowflake_column,
     snowflake_name,
@@ -20,6 +21,8 @@ SYNC = "SYNC"
 MANIFESTS = "MANIFESTS"
 FILE_RECEIPTS = "FILE_RECEIPTS"
 QUARANTINE = "QUARANTINE"
+# Columns of every target table beside the declared ones.
+TARGET_METADATA = ("_SYNC_STAMP", "_SYNC_FILE", "_SYNC_AT", "_DELETED_AT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +66,7 @@ class SnowflakeObjects:
 
     def landing(self, table: Table, suffix: str = "") -> str:
         """Return the stored name of a table's object in the landing schema."""
-        source = table.spec.source
-        return f"{snowflake_name(source.schema)}__{snowflake_name(source.name)}{suffix}"
+        return landing_name(table.spec.source) + suffix
 
     def pipe(self, table: Table) -> str:
         """Return the stored name of a table's pipe."""
@@ -88,6 +90,11 @@ class SnowflakeObjects:
             self.exports_stage: f"s3://{bucket}/exports/{self.stack}/",
             self.manifests_stage: f"s3://{bucket}/manifests/{self.stack}/",
         }
+
+
+def landing_name(source: SourceName) -> str:
+    """Return the stored name of a table's landing table."""
+    return f"{snowflake_name(source.schema)}__{snowflake_name(source.name)}"
 
 
 def column_sql(stored: str) -> str:

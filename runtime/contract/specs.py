@@ -5,6 +5,7 @@ annotations carry the meaning and the allowed form that error messages, the JSON
 Schema and the docs show.
 """
 
+import re
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
@@ -14,7 +15,6 @@ from msgspec import Meta, Struct, field
 from runtime.contract.names import SourceName, snowflake_name
 
 Name = Annotated[str, Meta(min_length=1, max_length=129)]
-Duration = timedelta
 
 
 class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,14 +37,14 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="hourly, daily, rate(5 minutes) or cron(0 * * * ? *)"),
     ] = "hourly"
     lookback: Annotated[
-        Duration,
+        timedelta,
         Meta(
             description="how far below the watermark each run reads again; "
             "ISO 8601 duration such as PT5M"
         ),
     ] = timedelta(minutes=5)
     margin: Annotated[
-        Duration,
+        timedelta,
         Meta(
             description="taken off the commit-safe time; ISO 8601 duration such as PT2S"
         ),
@@ -76,7 +76,7 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="how many ids below the watermark are read again"),
     ] = None
     max_holdback: Annotated[
-        Duration,
+        timedelta,
         Meta(
             description="how long an open transaction may hold the watermark "
             "before it alarms; ISO 8601 duration such as PT6H"
@@ -131,7 +131,7 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Snowflake warehouse for the merge; by default the stack's"),
     ] = None
     merge_interval: Annotated[
-        Duration,
+        timedelta,
         Meta(
             description="least time between two merges, PT10S to PT1H; "
             "ISO 8601 duration"
@@ -201,6 +201,11 @@ class Column(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: ColumnKind = "base"
     nullable: bool = True
     dropped: bool = False
+
+    @property
+    def plain_type(self) -> str:
+        """The base type without length or precision."""
+        return re.sub(r"\([\d,-]+\)", "", self.base_type)
 
     @property
     def target(self) -> str:

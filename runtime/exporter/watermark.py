@@ -92,12 +92,6 @@ class Safe:
     holder: dict[str, Any] | None
 
 
-def plain_type(table: Table) -> str:
-    """Return the watermark's type without its precision."""
-    base = table.watermark.base_type
-    return base.split("(")[0].strip() + base.partition(")")[2]
-
-
 def read_safe(cursor: Any, table: Table) -> Safe:
     """Read the commit-safe high on the writer.
 
@@ -140,7 +134,7 @@ def read_safe(cursor: Any, table: Table) -> Safe:
 
 def _as_watermark(table: Table, moment: str) -> sql.Composable:
     """Convert an instant to the watermark's type, in the zone of its writers."""
-    instant, kind = sql.Identifier("clock", moment), plain_type(table)
+    instant, kind = sql.Identifier("clock", moment), table.watermark.plain_type
     if kind == "timestamp with time zone":
         return instant
     local = sql.SQL("({} AT TIME ZONE {})").format(
@@ -185,7 +179,7 @@ def window(
         watermark: The ledger's watermark.
         fresh: The ledger's fresh marker, if held back before.
     """
-    kind = sql.SQL(plain_type(table))
+    kind = sql.SQL(table.watermark.plain_type)
     cursor.execute(
         sql.SQL("""
             SELECT GREATEST(high, watermark)::pg_catalog.text,
@@ -221,7 +215,7 @@ def newer_than(table: Table, above: str) -> sql.Composable:
     harmlessly. Dates compare inclusively, because a day goes on.
     """
     column = sql.Identifier(table.spec.watermark_col)
-    kind = plain_type(table)
+    kind = table.watermark.plain_type
     condition = sql.SQL("{} {} {}::{}").format(
         column,
         sql.SQL(">=" if kind == "date" else ">"),

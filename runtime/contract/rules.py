@@ -1,0 +1,263 @@
+"""What makes a config entry or a contract unusable, one rule per function.
+
+Each rule yields errors instead of raising, so that a reader tells all of them at once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from runtime.contract.errors import ConfigError
+from runtime.contract.names import SourceName
+from runtime.contract.snowflake_names import TARGET_METADATA, landing_name
+from runtime.contract.specs import (
+    AVAILABLE,
+    Column,
+    Table,
+    TableContract,
+    TableSpec,
+)
+from runtime.contract.type_map import rule_for
+
+_RATE = re.compile(
+    r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)"
+)
+_CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
+
+
+# Where clocks change, this much local time happens twice.
+_DST_FOLD = timedelta(hours=1)
+
+
+def repeated(specs: list[TableSpec], where: str) -> Iterator[ConfigError]:
+    """Find tables that stand twice in the config."""
+    seen: set[SourceName] = set()
+    for spec in specs:
+        if spec.source in seen:
+            yield ConfigError(
+                "table stands twice",
+                subject=where,
+                got=spec.table_name,
+                remedy="keep one entry",
+            )
+        seen.add(spec.source)
+
+
+def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
+    """Say what is wrong with an entry whose keys all have the right form."""
+
+    def wrong(key: str, fact: str, allowed: str, remedy: str = "") -> ConfigError:
+        got = getattr(spec, key)
+        return ConfigError(
+            f"key {key!r} {fact}",
+            subject=where,
+            got=msgspec.to_builtins(got),
+            allowed=allowed,
+            remedy=remedy,
+        )
+
+    try:
+        SourceName.parse(spec.table_name)
+    except ConfigError as error:
+        yield wrong("table_name", error.fact, error.allowed, error.remedy)
+    for key, values in AVAILABLE.items():
+        if getattr(spec, key) not in values:
+            allowed = " or ".join(str(msgspec.to_builtins(value)) for value in values)
+            yield wrong(
+                key,
+                "asks for something that is not available yet",
+                allowed,
+                "leave the key out for now",
+            )
+    yield from _schedule_problems(spec, wrong)
+    yield from _list_problems(spec, wrong)
+
+
+Wrong = Callable[..., ConfigError]
+
+
+def _schedule_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
+    expression = spec.schedule_expression
+    if not (_RATE.fullmatch(expression) or _CRON.fullmatch(expression)):
+        yield wrong(
+            "schedule",
+            "is not a schedule",
+            "hourly, daily, rate(1 hour), rate(5 minutes) or cron(m h dom mon dow y)",
+        )
+    for key in ("lookback", "margin", "max_holdback"):
+        if getattr(spec, key) < timedelta(0):
+            yield wrong(key, "is negative", "PT0S or longer")
+    if not timedelta(seconds=10) <= spec.merge_interval <= timedelta(hours=1):
+        yield wrong("merge_interval", "is out of range", "PT10S to PT1H")
+    if spec.watermark_timezone is not None:
+        try:
+            ZoneInfo(spec.watermark_timezone)
+        except (KeyError, ValueError, OSError):
+            yield wrong(
+                "watermark_timezone",
+                "is not a time zone",
+                "an IANA name such as Europe/Berlin or UTC",
+            )
+
+
+def _list_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
+    if not spec.key:
+        yield wrong("primary_key", "is empty", "a column name or a list of them")
+    for key in ("key", "exclude", "columns", "clustering"):
+        names = getattr(spec, key) or ()
+        if len(set(names)) < len(names):
+            shown = "primary_key" if key == "key" else key
+            yield wrong(shown, "names a column twice", "each column once")
+    needed = {*spec.key, spec.watermark_col}
+    if spec.columns is not None and spec.exclude:
+        yield wrong("exclude", "stands beside columns", "one of the two")
+    if spec.columns is not None and needed - set(spec.columns):
+        yield wrong("columns", "lacks the key or the watermark", ", ".join(needed))
+    if needed & set(spec.exclude):
+        yield wrong("exclude", "names the key or the watermark", "other columns")
+
+
+def contract_problems(
+    contract: TableContract, spec: TableSpec, where: str
+) -> Iterator[ConfigError]:
+    """Say what keeps a contract from serving its spec.
+
+    Args:
+        contract: The frozen columns.
+        spec: The config entry.
+        where: File, the subject of the messages.
+
+    Yields:
+        One error per problem.
+    """
+    refresh = f"run `aurora-sync contract refresh {spec.table_name}`"
+    if contract.table != str(spec.source):
+        yield ConfigError(
+            "is the contract of another table",
+            subject=where,
+            got=contract.table,
+            allowed=str(spec.source),
+            remedy=refresh,
+        )
+    names = [column.name for _, column in contract.live]
+    roles = {"primary_key": spec.key, "watermark_col": (spec.watermark_col,)}
+    roles["clustering"] = spec.clustering
+    for role, columns in roles.items():
+        for name in columns:
+            if name not in names:
+                yield ConfigError(
+                    f"{role} names a column the table does not have",
+                    subject=f"{where} ({spec.table_name})",
+                    got=name,
+                    allowed=", ".join(names),
+                    remedy=f"correct {role} in the config, or {refresh}",
+                )
+    yield from _type_problems(contract, spec, where)
+
+
+def _type_problems(
+    contract: TableContract, spec: TableSpec, where: str
+) -> Iterator[ConfigError]:
+    subject = f"{where} ({spec.table_name})"
+    targets: dict[str, str] = {}
+    for _, column in contract.live:
+        try:
+            rule = rule_for(column)
+        except ConfigError as error:
+            error.subject = subject
+            yield error
+            continue
+        if column.name in spec.key and not rule.key:
+            yield ConfigError(
+                f"key column {column.name!r} has a type whose equality is not "
+                "equality of its text",
+                subject=subject,
+                got=column.type,
+                allowed="integers, uuid, text, dates, timestamps, numeric(p,s)",
+                remedy="choose another unique key",
+            )
+        other = targets.setdefault(column.target, column.name)
+        if other != column.name:
+            yield ConfigError(
+                f"columns {other!r} and {column.name!r} become the same column",
+                subject=subject,
+                got=column.target,
+                remedy='leave one behind with "exclude"',
+            )
+        if column.target in TARGET_METADATA:
+            yield ConfigError(
+                f"column {column.name!r} has a name the sync needs",
+                subject=subject,
+                allowed="any name but " + ", ".join(TARGET_METADATA),
+                remedy='leave it behind with "exclude"',
+            )
+    watermark = contract.column(spec.watermark_col)
+    if watermark is not None:
+        yield from _watermark_problems(watermark, spec, subject)
+
+
+def _watermark_problems(
+    column: Column, spec: TableSpec, subject: str
+) -> Iterator[ConfigError]:
+    if column.plain_type not in (
+        "timestamp with time zone",
+        "timestamp without time zone",
+        "date",
+    ):
+        yield ConfigError(
+            f"watermark column {spec.watermark_col!r} has a type that cannot be one",
+            subject=subject,
+            got=column.type,
+            allowed="timestamp with or without time zone, date",
+            remedy="choose a column that moves whenever a row is written",
+        )
+    elif column.plain_type == "timestamp with time zone":
+        return
+    elif spec.watermark_timezone is None:
+        yield ConfigError(
+            f"watermark column {spec.watermark_col!r} is written without time zone",
+            subject=subject,
+            got=column.type,
+            allowed='"watermark_timezone": "UTC" or an IANA name',
+            remedy="say in which zone the writers mean it",
+        )
+    elif _changes_clocks(spec.watermark_timezone) and spec.lookback <= _DST_FOLD:
+        yield ConfigError(
+            f"local times of {spec.watermark_timezone} repeat when clocks go back",
+            subject=subject,
+            got=msgspec.to_builtins(spec.lookback),
+            allowed="a lookback over PT1H",
+            remedy='set "lookback": "PT90M"',
+        )
+
+
+def _changes_clocks(zone: str) -> bool:
+    year = datetime.now(ZoneInfo("UTC")).year
+    offsets = {
+        datetime(year, month, 1, tzinfo=ZoneInfo(zone)).utcoffset()
+        for month in range(1, 13)
+    }
+    return len(offsets) > 1
+
+
+def collisions(tables: list[Table]) -> Iterator[ConfigError]:
+    """Find tables that would share an object in Snowflake."""
+    seen: dict[str, str] = {}
+    for table in tables:
+        schema, name = table.spec.target
+        source = table.spec.source
+        for wanted, key in (
+            (f"{schema}.{name}", "target_table or target_schema"),
+            (landing_name(source), "name at the source"),
+        ):
+            other = seen.setdefault(wanted, table.spec.table_name)
+            if other != table.spec.table_name:
+                yield ConfigError(
+                    "shares an object in Snowflake with another table",
+                    subject=table.spec.table_name,
+                    got=f"{wanted} (also {other})",
+                    remedy=f"give one of them another {key}",
+                )
