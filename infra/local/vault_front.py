@@ -20,6 +20,8 @@ class VaultFront(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    # A burst of functions logs in at once; five waiting connections are too few.
+    request_queue_size = 128
 
     def __init__(self, stack: LocalStack) -> None:
         self._bao = OpenBao(stack)
@@ -41,19 +43,24 @@ class _Handler(BaseHTTPRequestHandler):
     server: VaultFront
 
     def _serve(self) -> None:
+        if "Transfer-Encoding" in self.headers:
+            self.close_connection = True
+            return self._send(Refusal(411, "send a Content-Length").answer())
         length = int(self.headers.get("Content-Length", 0))
-        answer = self.server.answer(
-            Request(
-                method=self.command,
-                target=self.path,
-                headers=dict(self.headers.items()),
-                body=self.rfile.read(length),
-            )
+        request = Request(
+            method=self.command,
+            target=self.path,
+            headers=dict(self.headers.items()),
+            body=self.rfile.read(length),
         )
+        return self._send(self.server.answer(request))
+
+    def _send(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)
 

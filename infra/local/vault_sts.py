@@ -50,13 +50,11 @@ class SignedRequest:
 
     Attributes:
         host: The Host that was signed.
-        target: Path with query.
         headers: As signed, with the Authorization.
         body: As signed.
     """
 
     host: str
-    target: str
     headers: Mapping[str, str]
     body: bytes
 
@@ -83,10 +81,10 @@ class SignedRequest:
             "Version"
         }:
             raise Refusal(400, "iam request body is invalid")
-        target = url.path or "/"
+        if url.path not in ("", "/") or url.query:
+            raise Refusal(400, "iam request url is invalid")
         return cls(
             host=url.netloc,
-            target=f"{target}?{url.query}" if url.query else target,
             headers=_headers(fields),
             body=body,
         )
@@ -136,9 +134,7 @@ class SignedRequest:
             )
         line = HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
         try:
-            line.putrequest(
-                "POST", self.target, skip_host=True, skip_accept_encoding=True
-            )
+            line.putrequest("POST", "/", skip_host=True, skip_accept_encoding=True)
             line.putheader("Host", self.host)
             line.putheader("Content-Length", str(len(self.body)))
             for name, value in self.headers.items():
@@ -155,11 +151,10 @@ class SignedRequest:
             raise _upstream(
                 f"received error code {reply.status} from STS: {text.decode()}"
             )
-        found = {
-            entry.tag.rpartition("}")[2]: entry.text or ""
-            for entry in ElementTree.fromstring(text).iter()
-        }
-        return Caller(arn=found["Arn"])
+        arn = ElementTree.fromstring(text).findtext("{*}GetCallerIdentityResult/{*}Arn")
+        if arn is None:
+            raise _upstream("STS answered something else than the caller's identity")
+        return Caller(arn=arn)
 
     def _authorization(self, part: str) -> str:
         found = re.search(rf"{part}=([^,\s]+)", self.header("Authorization"))
