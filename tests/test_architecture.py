@@ -17,6 +17,7 @@ import runtime
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
 PACKAGES = ("infra", "runtime")
+OWNERS = packages_distributions()
 # Types only: never imported when the program runs.
 STUBS = re.compile(r"mypy_boto3_\w+|types_\w+|_typeshed")
 HANDLER = "runtime.exporter.handler"
@@ -43,7 +44,7 @@ def test_packages_are_imported_from_this_checkout(package):
 
 def test_no_module_in_infra_shadows_another_package():
     """Pulumi runs the program with infra/ first on sys.path: its modules win there."""
-    taken = {*packages_distributions(), *sys.stdlib_module_names}
+    taken = {*OWNERS, *sys.stdlib_module_names}
     taken |= {"config", "docs", "tests", *PACKAGES}
     modules = {path.stem for path in (ROOT / "infra").iterdir()}
     assert (modules - {"__init__", "__main__", "__pycache__"}) & taken == set()
@@ -132,13 +133,12 @@ def _normal(name: str) -> str:
 
 def _third_party(path: Path) -> set[str]:
     """Return the distributions that a file's imports come from."""
-    owners = packages_distributions()
     found = set()
     for module in _imported(ast.parse(path.read_bytes())):
         top = module.partition(".")[0]
         if top in sys.stdlib_module_names or top in PACKAGES or STUBS.match(top):
             continue
-        found |= {_normal(owner) for owner in owners.get(top, [top])}
+        found |= {_normal(owner) for owner in OWNERS.get(top, [top])}
     return found
 
 
