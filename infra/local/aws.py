@@ -27,12 +27,7 @@ from runtime.contract.errors import ConfigError
 SNOWPIPE_QUEUE_PREFIX = "sf-snowpipe-"
 # MiniStack takes this key for the account's root and does not check the secret.
 _ROOT = "test"
-# MiniStack is imported from the project's environment by the empty interpreter:
-# put on sys.path by hand, it does not reach the functions' processes.
-_LAUNCH = (
-    "import sys; sys.path.append(sys.argv.pop(1));"
-    " from ministack.app import main; main()"
-)
+_SERVER = Path(__file__).with_name("aws_server.py")
 
 _ROLES = f"arn:aws:iam::{AWS_ACCOUNT}:role/*"
 _QUEUES = f"arn:aws:sqs:{AWS_REGION}:{AWS_ACCOUNT}:{SNOWPIPE_QUEUE_PREFIX}*"
@@ -71,10 +66,6 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _python(stack: LocalStack) -> Path:
-    return stack.part_dir("aws") / "python" / "bin" / "python"
-
-
 def _prepare(stack: LocalStack) -> None:
     folder = stack.part_dir("aws")
     # Functions unpacked by the process before, if there was one.
@@ -86,10 +77,12 @@ def _prepare(stack: LocalStack) -> None:
 
 def _command(stack: LocalStack) -> Command:
     folder = stack.part_dir("aws")
+    python = folder / "python" / "bin" / "python"
     packages = package_folder("ministack").parent
     retry = stack.fact("lambda_async_retry_seconds", {"base": 1, "max": 30})
     return Command(
-        argv=(str(_python(stack)), "-c", _LAUNCH, str(packages)),
+        # -P: the folder of that file has nothing to do with MiniStack's imports.
+        argv=(str(python), "-P", str(_SERVER), str(packages)),
         # Every function inherits this environment: nothing secret belongs here.
         env={
             "PATH": "/usr/bin:/bin",
@@ -245,7 +238,7 @@ def _made_client(
         # A synchronous call lasts as long as the function may, and must not be
         # sent twice.
         patience = Config(read_timeout=330, retries={"total_max_attempts": 1})
-    made = make(
+    return make(
         service,
         endpoint_url=endpoint,
         region_name=AWS_REGION,
@@ -257,15 +250,6 @@ def _made_client(
             Config(connect_timeout=3, max_pool_connections=32, proxies={})
         ),
     )
-    if service == "s3":
-        made.meta.events.register("before-send.s3", _say_tls)
-    return made
-
-
-def _say_tls(request: Any, **_: Any) -> None:
-    # The emulator listens without TLS. A caller that would use TLS in the cloud
-    # says so here, or the bucket's own deny of aws:SecureTransport hits it.
-    request.headers["X-Forwarded-Proto"] = "https"
 
 
 PART = Part(

@@ -1,0 +1,43 @@
+"""Runs MiniStack in an interpreter of its own, as `aws.py` starts it.
+
+Started as a file, by the interpreter with the empty site-packages and with the
+folder of the project's packages as argument: put on sys.path by hand, the packages
+do not reach the processes of the functions.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+def over_tls(app: App) -> App:
+    """Return the ASGI application as it is behind something that ends TLS.
+
+    MiniStack listens without TLS here, so that a bucket's own deny of plain http
+    (aws:SecureTransport) would hit every SDK, the functions' too, which all use
+    TLS in the cloud. A caller that means plain http says so with the header
+    `X-Forwarded-Proto: http`, and is denied.
+    """
+
+    async def answer(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope["scheme"] = "https"
+        await app(scope, receive, send)
+
+    return answer
+
+
+def main() -> None:
+    """Serve until SIGTERM; all settings come from the environment."""
+    sys.path.append(sys.argv.pop(1))
+    from ministack import app
+
+    app.app = over_tls(app.app)
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
