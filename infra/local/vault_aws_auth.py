@@ -9,11 +9,12 @@ Source: https://developer.hashicorp.com/vault/api-docs/auth/aws
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -23,6 +24,8 @@ from infra.local.vault_sts import SignedRequest
 from infra.local.vault_wire import Answer, OpenBao, Refusal, Request, SigningKey
 
 _JWT_SECONDS = 30
+# Vault's own pattern of a name; nothing else may enter a path asked as root.
+_ROLE_NAME = re.compile(r"\w([\w.-]*\w)?", re.ASCII)
 # Marks a jwt mount as one of type aws and holds its client configuration.
 _OPTION = "aws"
 _CLIENT_FIELDS = {
@@ -210,8 +213,10 @@ class AwsAuth:
 
     def _binding(self, mount: _Mount, name: str) -> Binding | None:
         """Return whom a role binds, or None when there is no such role."""
+        if not _ROLE_NAME.fullmatch(name):
+            return None
         try:
-            role = self._bao.call("GET", f"auth/{mount.path}/role/{quote(name)}")
+            role = self._bao.call("GET", f"auth/{mount.path}/role/{name}")
         except Refusal as refusal:
             if refusal.status == 404:
                 return None
@@ -224,7 +229,7 @@ class AwsAuth:
         if server_id := mount.config.get("iam_server_id_header_value"):
             signed.check_server_id(server_id)
         caller = signed.caller(self._sts_port, mount.region)
-        name = fields.get("role") or caller.friendly_name
+        name = str(fields.get("role") or caller.friendly_name)
         binding = self._binding(mount, name)
         if binding is None:
             raise Refusal(400, f'entry for role "{name}" not found')

@@ -136,6 +136,7 @@ def test_a_role_is_found_by_the_principals_name_when_none_is_named(scene):
     [
         ("stranger", {}, 'assumed-role/stranger/session" does not belong to the role'),
         ("exporter", {"role": "absent"}, 'entry for role "absent" not found'),
+        ("exporter", {"role": "../../../sys/auth"}, "not found"),
         ("stranger", {"role": None}, 'entry for role "stranger" not found'),
         ("exporter", {"header_value": None}, "missing header"),
         ("exporter", {"header_value": "elsewhere"}, 'got "elsewhere"'),
