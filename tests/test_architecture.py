@@ -13,6 +13,7 @@ import pytest
 
 import infra
 import runtime
+from infra.stack import PROJECT
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
@@ -66,6 +67,14 @@ def test_the_handler_loads_nothing_of_the_deployer():
     loaded = set(process.stdout.split())
     assert HANDLER.partition(".")[0] in loaded
     assert loaded & NOT_IN_LAMBDA == set()
+
+
+def test_pulumi_finds_the_program_and_the_settings_of_the_project():
+    """Pulumi puts the project's name before each key, where the program looks."""
+    lines = (ROOT / "Pulumi.yaml").read_text().splitlines()
+    assert f"name: {PROJECT}" in lines
+    assert f"main: {infra.__name__}/" in lines
+    assert "    virtualenv: .venv" in lines
 
 
 def test_every_folder_of_tests_is_a_package():

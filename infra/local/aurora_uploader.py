@@ -157,6 +157,8 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 600
+    # Headers and body leave in two packets; the second must not wait for an answer.
+    disable_nagle_algorithm = True
     server: Sidecar
 
     def do_PUT(self) -> None:

@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 from infra.local import aws
 from infra.local.emf import EmfState, forward_emf_metrics
 from infra.local.parts import AWS_ACCOUNT, AWS_REGION, LocalStack
+from infra.local.processes import start_parts
 from runtime.contract.errors import ConfigError
-from tests.local.by_hand import running, start, stop
+from tests.local.running import running, stop_part
 
 pytestmark = pytest.mark.integration
 
@@ -37,8 +38,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory):
-    stack = LocalStack(tmp_path_factory.mktemp("stack"))
-    with running(stack, aws.PART):
+    with running(LocalStack(tmp_path_factory.mktemp("stack")), aws.PART) as stack:
         yield stack
 
 
@@ -313,15 +313,14 @@ def test_embedded_metrics_become_metrics_once_and_set_off_alarms(stack):
 
 
 def test_a_restart_in_good_order_keeps_everything(tmp_path: Path):
-    stack = LocalStack(tmp_path)
-    with running(stack, aws.PART) as processes:
+    with running(LocalStack(tmp_path), aws.PART) as stack:
         make_bucket(stack, "lake-kept")
         aws.client(stack, "s3").put_object(Bucket="lake-kept", Key="a/ü", Body=b"x")
         make_function(stack, "kept", LOOK)
         keys = stack.fact("aws_keys")
-        stop(processes["aws"])
+        stop_part(stack, "aws")
         assert not aws.PART.is_ready(stack)
-        processes["aws"] = start(stack, aws.PART)
+        start_parts(stack, [aws.PART])
         body = aws.client(stack, "s3").get_object(Bucket="lake-kept", Key="a/ü")["Body"]
         assert body.read() == b"x"
         assert invoke(stack, "kept", {"modules": []})["modules"] == {}

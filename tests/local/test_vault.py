@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import signal
 import time
 import zipfile
 from base64 import b64encode
@@ -26,7 +24,8 @@ from hvac.exceptions import (
 
 from infra.local import aws, vault
 from infra.local.parts import AWS_ACCOUNT, LocalStack
-from tests.local.by_hand import running, start, stop
+from infra.local.processes import start_parts
+from tests.local.running import process, running, stop_part
 
 pytestmark = pytest.mark.integration
 
@@ -38,9 +37,8 @@ PARTS = (aws.PART, vault.BACKEND_PART, vault.PART)
 class Scene:
     """A stack whose Vault knows one application, as a program would set it up."""
 
-    def __init__(self, stack: LocalStack, processes: dict) -> None:
+    def __init__(self, stack: LocalStack) -> None:
         self.stack = stack
-        self.processes = processes
         self.vault = vault.vault_client(stack)
         self.iam = aws.client(stack, "iam")
         self.bound = self.make_role("exporter")
@@ -97,9 +95,8 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    stack = LocalStack(tmp_path_factory.mktemp("stack"))
-    with running(stack, *PARTS) as processes:
-        yield Scene(stack, processes)
+    with running(LocalStack(tmp_path_factory.mktemp("stack")), *PARTS) as stack:
+        yield Scene(stack)
 
 
 @contextmanager
@@ -382,22 +379,22 @@ def test_a_sealed_vault_answers_503_until_it_is_unsealed(scene):
 
 
 def test_a_slow_vault_makes_the_client_time_out_and_then_goes_on(scene):
-    backend = scene.processes["vault_backend"]
-    os.kill(backend.pid, signal.SIGSTOP)
+    backend = process(scene.stack, "vault_backend")
+    backend.suspend()
     try:
         with pytest.raises(requests.exceptions.ReadTimeout):
             scene.anonymous(timeout=1).sys.read_seal_status()
     finally:
-        os.kill(backend.pid, signal.SIGCONT)
+        backend.resume()
     assert scene.login()
 
 
 def test_a_restarted_vault_is_sealed_and_has_lost_nothing(scene):
     client, _ = scene.login()
-    stop(scene.processes["vault_backend"])
+    stop_part(scene.stack, "vault_backend")
     with pytest.raises(BadGateway, match="Vault does not answer"):
         client.read("kv/allowed")
-    scene.processes["vault_backend"] = start(scene.stack, vault.BACKEND_PART)
+    start_parts(scene.stack, [vault.BACKEND_PART])
     assert client.read("kv/allowed")["data"] == {"value": "allowed"}
     assert scene.login()
 
