@@ -1,0 +1,74 @@
+"""Aurora access: the role with which the cluster itself writes export files."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra import policies
+from infra.components.documents import rendered
+from infra.stack import StackSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuroraAccessArgs:
+    """Arguments of `AuroraAccess`.
+
+    Attributes:
+        settings: The stack's settings.
+        bucket_arn: The lake's bucket.
+        key_arn: The lake's key.
+    """
+
+    settings: StackSettings
+    bucket_arn: str
+    key_arn: pulumi.Input[str]
+
+
+class AuroraAccess(pulumi.ComponentResource):
+    """A role for one cluster, one feature and one folder.
+
+    Attributes:
+        role_arn: ARN of the role.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: AuroraAccessArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("aurora-sync:index:AuroraAccess", name, {}, opts)
+        settings = args.settings
+        role = aws.iam.Role(
+            f"{name}-role",
+            name=settings.named("aurora"),
+            assume_role_policy=rendered(
+                policies.aurora_trust,
+                account_id=settings.aws.account_id,
+                cluster_arn=settings.cluster_arn,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-policy",
+            name="export",
+            role=role.name,
+            policy=rendered(
+                policies.aurora_export,
+                stack=settings.stack,
+                region=settings.aws.region,
+                bucket_arn=args.bucket_arn,
+                key_arn=args.key_arn,
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        aws.rds.ClusterRoleAssociation(
+            f"{name}-association",
+            db_cluster_identifier=settings.aurora.cluster_identifier,
+            feature_name="s3Export",
+            role_arn=role.arn,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+        self.role_arn = role.arn
+        self.register_outputs({"roleArn": self.role_arn})

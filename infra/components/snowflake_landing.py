@@ -1,0 +1,150 @@
+"""Snowflake landing: what all tables share between the lake and their targets."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_snowflake as snowflake
+
+from infra.components.snowflake_table import made_table
+from infra.stack import StackSettings
+from runtime.contract.dialect import DIALECT
+from runtime.contract.snowflake_names import (
+    LANDING,
+    MANIFESTS,
+    SYNC,
+    SnowflakeObjects,
+    shared_tables,
+)
+from runtime.contract.snowflake_sql import manifest_copy_statement
+from runtime.contract.snowflake_views import views
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnowflakeLandingArgs:
+    """Arguments of `SnowflakeLanding`.
+
+    Attributes:
+        settings: The stack's settings.
+        integration: Storage integration of the stages.
+        topic_arn: Topic that tells of new files.
+    """
+
+    settings: StackSettings
+    integration: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
+
+
+class SnowflakeLanding(pulumi.ComponentResource):
+    """Formats, stages, the sync's own tables, the manifest pipe and the views.
+
+    Attributes:
+        ready: What must exist before a table's pipe and task do.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: SnowflakeLandingArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("aurora-sync:index:SnowflakeLanding", name, {}, opts)
+        self._name = name
+        self._args = args
+        self._objects: SnowflakeObjects = args.settings.objects
+        self._child = pulumi.ResourceOptions(parent=self)
+        formats = self._formats()
+        stages = self._stages()
+        tables = self._tables()
+        self._manifests_pipe([*formats, *stages.values(), tables[MANIFESTS]])
+        self._views(list(tables.values()))
+        self.ready: list[pulumi.Resource] = [
+            *formats,
+            stages[self._objects.exports_stage],
+            *tables.values(),
+        ]
+        self.register_outputs({})
+
+    def _formats(self) -> list[pulumi.Resource]:
+        return [
+            snowflake.FileFormatCsv(
+                f"{self._name}-csv",
+                database=self._objects.database,
+                schema=LANDING,
+                name=self._objects.export_format,
+                **_provider_options(DIALECT.file_format),
+                opts=self._child,
+            ),
+            snowflake.FileFormatJson(
+                f"{self._name}-json",
+                database=self._objects.database,
+                schema=LANDING,
+                name=self._objects.manifest_format,
+                compression="NONE",
+                opts=self._child,
+            ),
+        ]
+
+    def _stages(self) -> dict[str, pulumi.Resource]:
+        urls = self._objects.stage_urls(self._args.settings.bucket)
+        return {
+            stage: snowflake.StageExternalS3(
+                f"{self._name}-stage-{stage.lower()}",
+                database=self._objects.database,
+                schema=LANDING,
+                name=stage,
+                url=url,
+                storage_integration=self._args.integration,
+                opts=self._child,
+            )
+            for stage, url in urls.items()
+        }
+
+    def _tables(self) -> dict[str, pulumi.Resource]:
+        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        return {
+            table: made_table(
+                f"{self._name}-{table.lower()}",
+                (self._objects.database, SYNC, table),
+                columns,
+                kept,
+            )
+            for table, columns in shared_tables().items()
+        }
+
+    def _manifests_pipe(self, needs: list[pulumi.Resource]) -> None:
+        snowflake.Pipe(
+            f"{self._name}-manifests-pipe",
+            database=self._objects.database,
+            schema=SYNC,
+            name=self._objects.manifests_pipe,
+            copy_statement=manifest_copy_statement(self._objects),
+            auto_ingest=True,
+            aws_sns_topic_arn=self._args.topic_arn,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=needs, delete_before_replace=True
+            ),
+        )
+
+    def _views(self, needs: list[pulumi.Resource]) -> None:
+        for view, statement in views(self._objects).items():
+            made = snowflake.View(
+                f"{self._name}-{view.lower()}",
+                database=self._objects.database,
+                schema=SYNC,
+                name=view,
+                statement=statement,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
+            )
+            # Each may read the ones before it.
+            needs = [*needs, made]
+
+
+def _provider_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn file format options into the provider's: its booleans are texts."""
+    return {
+        "null_ifs" if name == "NULL_IF" else name.lower(): (
+            str(value).lower() if isinstance(value, bool) else value
+        )
+        for name, value in options.items()
+    }

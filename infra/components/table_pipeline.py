@@ -1,0 +1,155 @@
+"""Table pipeline: everything of one table, from its schedule to its target."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_snowflake as snowflake
+
+from infra.components.schedule import Schedule, ScheduleArgs
+from infra.components.snowflake_table import made_table
+from infra.stack import StackSettings
+from runtime.contract.names import snowflake_name
+from runtime.contract.snowflake_names import (
+    LANDING,
+    SnowflakeObjects,
+    column_sql,
+    landing_columns,
+    target_columns,
+)
+from runtime.contract.snowflake_sql import copy_statement, merge_block, task_condition
+from runtime.contract.specs import Table
+
+_FAILURES_TO_SUSPEND = 10
+# A merge that is cut off starts over with more rows; the default hour would never
+# end a large first load.
+_MERGE_MILLISECONDS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablePipelineArgs:
+    """Arguments of `TablePipeline`.
+
+    Attributes:
+        settings: The stack's settings.
+        table: The table.
+        topic_arn: Topic that tells of new files.
+        landing: What all pipelines share in Snowflake.
+        function_arn: The exporter.
+        dead_letters_arn: Queue of events that could not be delivered.
+    """
+
+    settings: StackSettings
+    table: Table
+    topic_arn: pulumi.Input[str]
+    landing: list[pulumi.Resource]
+    function_arn: pulumi.Input[str]
+    dead_letters_arn: pulumi.Input[str]
+
+
+class TablePipeline(pulumi.ComponentResource):
+    """Schedule, landing table, pipe, stream, task and target of one table.
+
+    The schedule starts last: what it exports finds its way.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: TablePipelineArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("aurora-sync:index:TablePipeline", name, {}, opts)
+        self._name = name
+        self._args = args
+        self._table = args.table
+        self._objects: SnowflakeObjects = args.settings.objects
+        landing = self._landing()
+        pipe = self._pipe(landing)
+        task = self._task(self._stream(landing), self._target())
+        Schedule(
+            f"{name}-schedule",
+            ScheduleArgs(
+                settings=args.settings,
+                spec=args.table.spec,
+                function_arn=args.function_arn,
+                dead_letters_arn=args.dead_letters_arn,
+            ),
+            pulumi.ResourceOptions(parent=self, depends_on=[pipe, task]),
+        )
+        self.register_outputs({})
+
+    def _landing(self) -> snowflake.Table:
+        place = (self._objects.database, LANDING, self._objects.landing(self._table))
+        return made_table(
+            f"{self._name}-landing",
+            place,
+            landing_columns(self._table),
+            pulumi.ResourceOptions(parent=self),
+            change_tracking=True,
+        )
+
+    def _pipe(self, landing: snowflake.Table) -> snowflake.Pipe:
+        return snowflake.Pipe(
+            f"{self._name}-pipe",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.pipe(self._table),
+            copy_statement=copy_statement(self._objects, self._table),
+            auto_ingest=True,
+            aws_sns_topic_arn=self._args.topic_arn,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[landing, *self._args.landing],
+                # A pipe is replaced when its statement changes, under its own name.
+                delete_before_replace=True,
+            ),
+        )
+
+    def _stream(self, landing: snowflake.Table) -> snowflake.StreamOnTable:
+        return snowflake.StreamOnTable(
+            f"{self._name}-stream",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.stream(self._table),
+            table=landing.fully_qualified_name,
+            append_only="true",
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+    def _target(self) -> snowflake.Table:
+        """The target; it stays when its entry leaves the config."""
+        by_name = {c.name: c for _, c in self._table.contract.live}
+        clustering = [by_name[name].target for name in self._table.spec.clustering]
+        return made_table(
+            f"{self._name}-target",
+            (self._objects.database, *self._table.spec.target),
+            target_columns(self._table),
+            pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            cluster_by=[column_sql(name) for name in clustering] or None,
+        )
+
+    def _task(
+        self, stream: snowflake.StreamOnTable, target: snowflake.Table
+    ) -> snowflake.Task:
+        spec = self._table.spec
+        return snowflake.Task(
+            f"{self._name}-task",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.task(self._table),
+            warehouse=snowflake_name(spec.warehouse or self._objects.warehouse),
+            when=task_condition(self._objects, self._table),
+            sql_statement=merge_block(self._objects, self._table),
+            user_task_minimum_trigger_interval_in_seconds=int(
+                spec.merge_interval.total_seconds()
+            ),
+            user_task_timeout_ms=_MERGE_MILLISECONDS,
+            suspend_task_after_num_failures=_FAILURES_TO_SUSPEND,
+            timezone="UTC",
+            timestamp_input_format="AUTO",
+            error_on_nondeterministic_merge=True,
+            started=True,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[stream, target, *self._args.landing]
+            ),
+        )

@@ -1,0 +1,187 @@
+"""The deployment as a whole: reads settings and tables, then composes the parts.
+
+Wrong settings, tables or a stale bundle end it before any resource is registered.
+"""
+
+import pulumi
+
+from infra import bundle
+from infra.components.aurora_access import AuroraAccess, AuroraAccessArgs
+from infra.components.data_lake import DataLake, DataLakeArgs
+from infra.components.exporter_function import ExporterFunction, ExporterFunctionArgs
+from infra.components.exporter_role import ExporterRole, ExporterRoleArgs
+from infra.components.lake_events import LakeEvents, LakeEventsArgs
+from infra.components.network import Network, NetworkArgs
+from infra.components.snowflake_foundation import (
+    SnowflakeFoundation,
+    SnowflakeFoundationArgs,
+)
+from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandingArgs
+from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
+from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
+from infra.components.vault_access import VaultAccess, VaultAccessArgs
+from infra.providers import Providers
+from infra.stack import StackSettings
+from runtime.contract.errors import ConfigError
+from runtime.contract.loader import load_tables
+from runtime.contract.specs import Table
+
+
+def main() -> None:
+    """Run under Pulumi: a configuration error is told without a stack trace."""
+    try:
+        deploy()
+    except ConfigError as error:
+        raise pulumi.RunError(str(error)) from error
+
+
+def deploy() -> None:
+    """Register every resource of the stack that Pulumi runs.
+
+    Raises:
+        ConfigError: When settings, tables or bundle are wrong; nothing is registered.
+    """
+    settings = StackSettings.from_pulumi()
+    tables = load_tables(settings.config_path)
+    bundle.check(
+        settings.bundle_path,
+        settings.config_path,
+        bundle.Target(
+            python=settings.function.runtime.removeprefix("python"),
+            machine=settings.function.architecture,
+        ),
+        needed=(settings.aurora.ca, settings.vault.ca),
+    )
+    providers = Providers(settings)
+    lake, events, trust = _lake(settings, providers)
+    exporter = _exporter(settings, providers, lake)
+    _snowflake(settings, providers, tables, events, trust, exporter)
+    pulumi.export("bucket", lake.bucket)
+    pulumi.export("function", exporter.name)
+    pulumi.export("ledger", exporter.ledger)
+    pulumi.export("dead_letters_url", exporter.dead_letters_url)
+
+
+def _lake(
+    settings: StackSettings, providers: Providers
+) -> tuple[DataLake, LakeEvents, SnowflakeTrust]:
+    lake = DataLake(
+        "lake",
+        DataLakeArgs(
+            settings=settings,
+            log_group_arn=settings.arn("logs", f"log-group:{settings.log_group}"),
+        ),
+        providers.all,
+    )
+    AuroraAccess(
+        "aurora",
+        AuroraAccessArgs(
+            settings=settings, bucket_arn=lake.bucket_arn, key_arn=lake.key_arn
+        ),
+        providers.all,
+    )
+    events = LakeEvents(
+        "events",
+        LakeEventsArgs(
+            settings=settings,
+            bucket=lake.bucket,
+            bucket_arn=lake.bucket_arn,
+            key_arn=lake.key_arn,
+        ),
+        providers.all,
+    )
+    trust = SnowflakeTrust(
+        "trust",
+        SnowflakeTrustArgs(
+            settings=settings, bucket_arn=lake.bucket_arn, key_arn=lake.key_arn
+        ),
+        providers.all,
+    )
+    return lake, events, trust
+
+
+def _exporter(
+    settings: StackSettings, providers: Providers, lake: DataLake
+) -> ExporterFunction:
+    network = Network("network", NetworkArgs(settings=settings), providers.all)
+    role = ExporterRole(
+        "exporter-role",
+        ExporterRoleArgs(
+            settings=settings, bucket_arn=lake.bucket_arn, key_arn=lake.key_arn
+        ),
+        providers.all,
+    )
+    admin_secret = settings.vault.admin_secret
+    access = VaultAccess(
+        "vault",
+        VaultAccessArgs(
+            settings=settings,
+            function_role_arn=role.arn,
+            admin_password=(
+                None
+                if admin_secret is None
+                else providers.secret(admin_secret, "password")
+            ),
+        ),
+        providers.all,
+    )
+    return ExporterFunction(
+        "exporter",
+        ExporterFunctionArgs(
+            settings=settings,
+            bundle=settings.bundle_path,
+            bucket=lake.bucket,
+            key_arn=lake.key_arn,
+            role_arn=role.arn,
+            subnet_ids=network.subnet_ids,
+            security_group_id=network.security_group_id,
+            reachable=network.ready,
+            vault_role=access.role,
+            vault_database_role=access.database_role,
+        ),
+        providers.all,
+    )
+
+
+def _snowflake(
+    settings: StackSettings,
+    providers: Providers,
+    tables: tuple[Table, ...],
+    events: LakeEvents,
+    trust: SnowflakeTrust,
+    exporter: ExporterFunction,
+) -> None:
+    foundation = SnowflakeFoundation(
+        "snowflake",
+        SnowflakeFoundationArgs(
+            settings=settings, tables=tables, integration=trust.integration
+        ),
+        providers.all,
+    )
+    as_loader = pulumi.ResourceOptions(
+        providers=[providers.aws, providers.loader(foundation.loader)]
+    )
+    landing = SnowflakeLanding(
+        "landing",
+        SnowflakeLandingArgs(
+            settings=settings,
+            integration=trust.integration,
+            topic_arn=events.topic_arn,
+        ),
+        as_loader,
+    )
+    for table in tables:
+        TablePipeline(
+            f"table-{table.spec.source.slug}",
+            TablePipelineArgs(
+                settings=settings,
+                table=table,
+                topic_arn=events.topic_arn,
+                landing=landing.ready,
+                function_arn=exporter.arn,
+                dead_letters_arn=exporter.dead_letters_arn,
+            ),
+            as_loader,
+        )
+    pulumi.export("snowflake_loader_role", foundation.loader)
+    pulumi.export("snowflake_reader_role", foundation.reader)

@@ -1,0 +1,208 @@
+"""What a deployment must be told, as frozen groups of `Pulumi.<stack>.yaml`.
+
+The descriptions are what an error shows as allowed. No secret is among these values:
+secrets stand in Vault, and a setting says under which name.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=1, le=65535, description="TCP port")]
+
+
+def _object(kind: str) -> Meta:
+    return Meta(
+        pattern=r"^[A-Z_][A-Z0-9_$]*$",
+        max_length=200,
+        description=f"name of the {kind} in upper case, without quotes",
+    )
+
+
+class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where in AWS; any other account or region is refused by the provider."""
+
+    region: Annotated[
+        str,
+        Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="such as eu-west-1"),
+    ]
+    account_id: Annotated[
+        str, Meta(pattern=r"^\d{12}$", description="twelve digits in quotes")
+    ]
+
+
+class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another VPC of this account and region that the own VPC must reach."""
+
+    vpc_id: Text
+    cidr: Text
+    route_table_ids: Annotated[tuple[Text, ...], Meta(min_length=1)]
+
+
+class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VPC of our own (`cidr`), or subnets that exist (`vpc_id`)."""
+
+    cidr: Annotated[
+        Text | None, Meta(description="IPv4 block of an own VPC, /16 to /26")
+    ] = None
+    availability_zones: Annotated[
+        tuple[Text, ...], Meta(description="at least two zones of the own VPC")
+    ] = ()
+    peers: Annotated[
+        tuple[Peer, ...],
+        Meta(description="list of {vpc_id, cidr, route_table_ids} to peer with"),
+    ] = ()
+    vpc_id: Annotated[Text | None, Meta(description="VPC that exists")] = None
+    subnet_ids: Annotated[
+        tuple[Text, ...], Meta(description="private subnets of that VPC")
+    ] = ()
+    route_table_ids: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description="route tables of the function's and Aurora's subnets that get "
+            "gateway endpoints; empty when these exist"
+        ),
+    ] = ()
+
+
+class AuroraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cluster that is read."""
+
+    cluster_identifier: Annotated[
+        Text, Meta(description="DB cluster identifier of the Aurora cluster")
+    ]
+    host: Annotated[Text, Meta(description="writer endpoint of the cluster")]
+    port: Port = 5432
+    database: Annotated[Text, Meta(description="database that holds the tables")]
+    security_group_id: Annotated[Text, Meta(description="the cluster's group, sg-...")]
+    sslmode: Annotated[
+        Literal["verify-full", "disable"],
+        Meta(description="verify-full; disable only on a loopback address"),
+    ] = "verify-full"
+    ca: Annotated[
+        str,
+        Meta(
+            pattern=r"^(config/certs/[\w.-]+\.pem)?$",
+            description="CA bundle as config/certs/<name>.pem beside the sync config",
+        ),
+    ] = ""
+
+
+class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Vault: where it is, what exists in it, what is to be made."""
+
+    address: Annotated[
+        Text, Meta(description="https://host:port; http only on a loopback address")
+    ]
+    namespace: str = ""
+    ca: Annotated[
+        str,
+        Meta(
+            pattern=r"^(config/certs/[\w.-]+\.pem)?$",
+            description="CA file as config/certs/<name>.pem beside the sync config",
+        ),
+    ] = ""
+    security_group_id: Annotated[
+        Text | None, Meta(description="Vault's security group, or else cidr")
+    ] = None
+    cidr: Annotated[
+        Text | None, Meta(description="Vault's IPv4 block, or else security_group_id")
+    ] = None
+    auth: Annotated[
+        Literal["aws", "approle"],
+        Meta(description="aws (the function's IAM role) or approle"),
+    ] = "aws"
+    auth_mount: Annotated[Text, Meta(description="path of the auth method")] = "aws"
+    server_id: Annotated[
+        str, Meta(description="X-Vault-AWS-IAM-Server-ID that logins must sign")
+    ] = ""
+    resolve_unique_ids: Annotated[
+        bool, Meta(description="bind the role's unique id; Vault needs iam:GetRole")
+    ] = True
+    secret_id_file: Annotated[
+        str, Meta(description="file in the function with AppRole's secret id")
+    ] = ""
+    manage_mounts: Annotated[
+        bool, Meta(description="make the auth and database mounts; false: they exist")
+    ] = True
+    database_mount: Annotated[Text, Meta(description="path of the engine")] = "database"
+    connection: Annotated[Text, Meta(description="name of the connection")] = "aurora"
+    connection_url: Annotated[
+        Text | None,
+        Meta(
+            description="the plugin's URL with {{username}} and {{password}}; "
+            "none when the connection exists"
+        ),
+    ] = None
+    admin_user: Annotated[
+        Text | None, Meta(description="Vault's own database user")
+    ] = None
+    admin_secret: Annotated[
+        Text | None,
+        Meta(description="KV secret whose field `password` is that user's password"),
+    ] = None
+    kv_mount: Annotated[Text, Meta(description="path of the KV v2 engine")] = "secret"
+
+
+class SnowflakeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Snowflake account and what the sync is called there."""
+
+    organization: Annotated[Text, Meta(description="organization name")]
+    account: Annotated[Text, Meta(description="account name in the organization")]
+    user: Annotated[Text, Meta(description="deploying user, with key-pair login")]
+    role: Annotated[str, _object("deploying role")]
+    private_key_secret: Annotated[
+        Text, Meta(description="KV secret whose field `private_key` is its PEM key")
+    ]
+    database: Annotated[str, _object("database")]
+    warehouse: Annotated[str, _object("warehouse")]
+    warehouse_size: Annotated[
+        Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE"],
+        Meta(description="XSMALL to XLARGE"),
+    ] = "XSMALL"
+    external_id: Annotated[
+        str,
+        Meta(
+            pattern=r"^[\w+=,.@:/-]{8,128}$",
+            description="8 to 128 characters that Snowflake must present to AWS",
+        ),
+    ]
+
+
+class FunctionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Size and manners of the exporter."""
+
+    memory: Annotated[int, Meta(ge=128, le=10240, description="128 to 10240 MB")] = 256
+    # The lease of a run outlives a function of at most five minutes.
+    timeout: Annotated[int, Meta(ge=60, le=300, description="60 to 300 s")] = 300
+    runtime: Annotated[
+        Literal["python3.11", "python3.12", "python3.13", "python3.14"],
+        Meta(description="python3.11 to python3.14, as the bundle was built"),
+    ] = "python3.13"
+    architecture: Annotated[
+        Literal["x86_64", "arm64"], Meta(description="x86_64 or arm64")
+    ] = "x86_64"
+    max_concurrency: Annotated[
+        Count | None, Meta(description="most exports at once; none: no limit")
+    ] = None
+    chunk_bytes: Annotated[
+        int,
+        Meta(
+            ge=1_000_000,
+            le=2_000_000_000,
+            description="wanted size of an export file, 1,000,000 to 2,000,000,000",
+        ),
+    ] = 200_000_000
+    heartbeat_seconds: Annotated[
+        int, Meta(ge=60, description="longest silence between manifests, from 60 s")
+    ] = 3600
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Meta(description="DEBUG, INFO, WARNING or ERROR"),
+    ] = "INFO"
+    log_retention_days: Annotated[
+        Literal[7, 14, 30, 60, 90, 180, 365],
+        Meta(description="7, 14, 30, 60, 90, 180 or 365"),
+    ] = 90

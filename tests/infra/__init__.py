@@ -1,0 +1,9 @@
+"""Tests of the deployment: its resource graph, its policies, its bundle."""
+
+import importlib
+import warnings
+
+with warnings.catch_warnings():
+    # pulumi_aws warns of its own deprecated classes while it defines them.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    importlib.import_module("infra.program")

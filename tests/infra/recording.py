@@ -1,0 +1,260 @@
+"""Runs the Pulumi program without an engine and records its resource graph."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import yaml
+from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
+
+from infra import bundle
+from infra.program import deploy
+from infra.stack import PROJECT, ROOT
+
+_SECRET = "4dabf18193072939515e22adb298388d"
+SNOWFLAKE_USER = "arn:aws:iam::999988887777:user/snowflake"
+SECRETS = {"private_key": "-----BEGIN PRIVATE KEY-----", "password": "for-vault-only"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """One registered resource.
+
+    Attributes:
+        inputs: What the program set, in the provider's spelling, secrets unwrapped.
+        secrets: Names of the inputs that arrived as secrets.
+        options: What the registration asked of the engine.
+        needs: URNs of the resources it waits for.
+    """
+
+    urn: str
+    type: str
+    name: str
+    provider: str
+    parent: str
+    custom: bool
+    inputs: dict[str, Any]
+    secrets: frozenset[str]
+    options: frozenset[str]
+    needs: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Everything a program registered, in order."""
+
+    resources: list[Recorded] = field(default_factory=list)
+    calls: list[MockCallArgs] = field(default_factory=list)
+
+    def of(self, type_: str, name_part: str = "") -> list[Recorded]:
+        """Return the resources of a type; `aws:s3/bucket` matches the whole token."""
+        return [
+            each
+            for each in self.resources
+            if each.type.rpartition(":")[0] == type_ and name_part in each.name
+        ]
+
+    def one(self, type_: str, name_part: str = "") -> Recorded:
+        """Return the only resource of a type."""
+        (found,) = self.of(type_, name_part)
+        return found
+
+    def above(self, resource: Recorded) -> set[str]:
+        """Return the URNs of everything a resource waits for, directly or not.
+
+        To wait for a component is to wait for what is in it.
+        """
+        by_urn = {each.urn: each for each in self.resources}
+        found: set[str] = set()
+        todo = list(resource.needs)
+        while todo:
+            urn = todo.pop()
+            if urn in found or urn not in by_urn:
+                continue
+            found.add(urn)
+            todo += by_urn[urn].needs
+            todo += [each.urn for each in self.resources if each.parent == urn]
+        return found
+
+
+class _Mocks(Mocks):
+    """Gives every resource the outputs that other resources read."""
+
+    def __init__(self, calls: list[MockCallArgs]) -> None:
+        self._calls = calls
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict]:
+        if not args.custom:
+            return None, {}
+        inputs = _plain(args.inputs)
+        return f"{args.name}-id", {**args.inputs, **_outputs(args, inputs)}
+
+    def call(self, args: MockCallArgs) -> dict:  # type: ignore[override]
+        self._calls.append(args)
+        kind = args.token.rpartition(":")[2]
+        if kind == "getSecretV2":
+            return {"data": SECRETS, "version": 3}
+        if kind == "getManagedPrefixList":
+            return {"id": "pl-" + args.args["name"]}
+        if kind == "getSystemGetAwsSnsIamPolicy":
+            statement = {"Principal": {"AWS": SNOWFLAKE_USER}}
+            return {"awsSnsTopicPolicyJson": json.dumps({"Statement": [statement]})}
+        raise AssertionError(f"unknown call {args.token}")
+
+
+def _outputs(args: MockResourceArgs, inputs: dict[str, Any]) -> dict[str, Any]:
+    service, _, kind = args.typ.removeprefix("aws:").partition("/")
+    name = inputs.get("name", inputs.get("bucket", args.name))
+    found: dict[str, Any] = {}
+    if args.typ.startswith("aws:"):
+        found["arn"] = f"arn:aws:{service}:eu-west-1:111122223333:{name}"
+        found |= {"url": f"https://{name}", "prefixListId": f"pl-{args.name}"}
+        found["keyId"] = args.name
+    if args.typ.startswith("snowflake:"):
+        parts = [inputs.get("database"), inputs.get("schema"), name]
+        found["fullyQualifiedName"] = ".".join(f'"{part}"' for part in parts if part)
+        found["describeOutputs"] = [{"iamUserArn": SNOWFLAKE_USER}]
+        found["notificationChannel"] = "arn:aws:sqs:eu-west-1:999988887777:sf-1"
+    if args.typ.startswith("vault:appRole"):
+        found["roleId"] = "role-id"
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        if _SECRET in value:
+            return _plain(value["value"])
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
+
+
+class _Monitor(MockMonitor):
+    """Notes what mocks are not told: parents, dependencies and options."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(_Mocks(graph.calls))
+        self._graph = graph
+        self._lock = threading.Lock()
+
+    def RegisterResource(self, request: Any) -> Any:
+        answer = super().RegisterResource(request)
+        if request.type == "pulumi:pulumi:Stack":
+            return answer
+        inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
+        chosen = {
+            "protect": request.protect,
+            "retain_on_delete": request.retainOnDelete,
+            "delete_before_replace": request.deleteBeforeReplace,
+        }
+        with self._lock:
+            self._graph.resources.append(
+                Recorded(
+                    urn=answer.urn,
+                    type=request.type,
+                    name=request.name,
+                    provider=request.provider.rpartition("::")[0],
+                    parent=request.parent,
+                    custom=request.custom,
+                    inputs=_plain(inputs),
+                    secrets=frozenset(
+                        key
+                        for key, value in inputs.items()
+                        if isinstance(value, dict) and _SECRET in value
+                    ),
+                    options=frozenset(key for key, wanted in chosen.items() if wanted),
+                    needs=frozenset(request.dependencies),
+                )
+            )
+        return answer
+
+
+def example_settings() -> dict[str, Any]:
+    """Return the settings of `Pulumi.dev.yaml` by key, without the project's name."""
+    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+    return {
+        key.partition(":")[2]: value
+        for key, value in config.items()
+        if key.startswith(f"{PROJECT}:")
+    }
+
+
+def packed(config: Path, folder: Path, **changes: Any) -> Path:
+    """Write a bundle of our own files alone, as the program checks them."""
+    target = {"python": "3.13", "machine": "x86_64"} | changes
+    files = bundle.project_files(config)
+    files |= {
+        "bundle.json": json.dumps(target).encode(),
+        "config/certs/eu-west-1-bundle.pem": b"",
+    }
+    return bundle.write(files, folder / "exporter.zip")
+
+
+@contextmanager
+def _recording(settings: dict[str, Any], stack: str) -> Iterator[Graph]:
+    graph = Graph()
+    monitor = _Monitor(graph)
+    values = {
+        f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in settings.items()
+    }
+    with _event_loops():
+        pulumi.runtime.set_mocks(
+            monitor.mocks, project=PROJECT, stack=stack, preview=False, monitor=monitor
+        )
+        pulumi.runtime.set_all_config(values)
+        try:
+            yield graph
+        finally:
+            pulumi.runtime.set_all_config({})
+
+
+@contextmanager
+def _event_loops() -> Iterator[None]:
+    """Lend Pulumi event loops, for itself and each of its threads, and close them.
+
+    It makes its own and leaves them to the garbage collector, which complains.
+    """
+    loops = [asyncio.new_event_loop()]
+
+    def start_thread() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    executor = ThreadPoolExecutor(initializer=start_thread)
+    loops[0].set_default_executor(executor)
+    asyncio.set_event_loop(loops[0])
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        asyncio.set_event_loop(None)
+        for loop in loops:
+            loop.close()
+
+
+def run(settings: dict[str, Any], stack: str = "dev") -> Graph:
+    """Run the program with these settings to its end and return what it registered.
+
+    Raises:
+        Exception: Whatever the program raised, as it was.
+    """
+    with _recording(settings, stack) as graph:
+        pulumi.runtime.test(deploy)()
+    return graph
+
+
+def run_recording(settings: dict[str, Any], stack: str = "dev") -> tuple[Graph, str]:
+    """Run a program that is expected to fail; return what it registered, and why."""
+    with _recording(settings, stack) as graph:
+        try:
+            pulumi.runtime.test(deploy)()
+        except Exception as error:
+            return graph, f"{type(error).__name__}: {error}"
+    return graph, ""
