@@ -23,7 +23,7 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         specs: The tables that may be read; they must exist.
     """
     role = quote_postgres(EXPORTER_ROLE)
-    sources = sorted({spec.source.schema for spec in specs})
+    sources = sorted({spec.source for spec in specs}, key=str)
     return (
         f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; "
         "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
@@ -35,12 +35,9 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         f"text, text, text) TO {role}",
         *(
             f"GRANT USAGE ON SCHEMA {quote_postgres(schema)} TO {role}"
-            for schema in sources
+            for schema in sorted({source.schema for source in sources})
         ),
-        *(
-            f"GRANT SELECT ON TABLE {source.sql} TO {role}"
-            for source in sorted((spec.source for spec in specs), key=str)
-        ),
+        *(f"GRANT SELECT ON TABLE {source.sql} TO {role}" for source in sources),
     )
 
 
