@@ -80,7 +80,7 @@ def read_json(path: Path, remedy: str) -> Any:
         raise ConfigError(
             f"cannot be read ({error.strerror})", subject=str(path), remedy=remedy
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"is not valid JSON ({error})",
             subject=str(path),
@@ -145,6 +145,7 @@ def _wrong_value(
             subject=where,
             got=value,
             allowed=_meaning(field),
+            remedy="correct the value",
         )
 
 
