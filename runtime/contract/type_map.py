@@ -169,7 +169,8 @@ _BASE: dict[str, TypeRule] = {
     "text": _varchar(),
     "character varying": _varchar(),
     "character": _varchar(export=_padded),
-    "bpchar": _varchar(),
+    # Equal whatever blanks it ends with.
+    "bpchar": _varchar(key=False),
     "uuid": _varchar("VARCHAR(36)", orderable=True),
     "bytea": TypeRule(
         export=lambda column: f"pg_catalog.encode({column}, 'hex')",
@@ -209,8 +210,11 @@ def rule_for(column: Column) -> TypeRule:
     """
     if column.kind in ("array", "composite"):
         return _AS_JSON
-    if column.kind in ("enum", "range"):
+    if column.kind == "enum":
         return _varchar(export=_as_text)
+    if column.kind == "range":
+        # numrange '[1,2)' equals '[1.0,2)'.
+        return _varchar(export=_as_text, key=False)
     rule = _base_rule(column.base_type)
     if rule is None:
         raise ConfigError(
