@@ -12,7 +12,12 @@ import msgspec
 
 from runtime.contract.errors import ConfigError
 from runtime.contract.names import SourceName
-from runtime.contract.snowflake_names import TARGET_METADATA, landing_name
+from runtime.contract.snowflake_names import (
+    TAKEN_SCHEMAS,
+    TARGET_METADATA,
+    landing_name,
+    stream_name,
+)
 from runtime.contract.specs import (
     AVAILABLE,
     Column,
@@ -60,9 +65,17 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
         )
 
     try:
-        SourceName.parse(spec.table_name)
+        taken = spec.target[0] in TAKEN_SCHEMAS
     except ConfigError as error:
         yield wrong("table_name", error.fact, error.allowed, error.remedy)
+    else:
+        if taken:
+            yield wrong(
+                "target_schema",
+                f"leads to the schema {spec.target[0]}, which is not free",
+                "any schema but " + ", ".join(TAKEN_SCHEMAS),
+                "set another target_schema",
+            )
     for key, values in AVAILABLE.items():
         if getattr(spec, key) not in values:
             allowed = " or ".join(str(msgspec.to_builtins(value)) for value in values)
@@ -115,7 +128,8 @@ def _list_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
     if spec.columns is not None and spec.exclude:
         yield wrong("exclude", "stands beside columns", "one of the two")
     if spec.columns is not None and needed - set(spec.columns):
-        yield wrong("columns", "lacks the key or the watermark", ", ".join(needed))
+        allowed = ", ".join(sorted(needed))
+        yield wrong("columns", "lacks the key or the watermark", allowed)
     if needed & set(spec.exclude):
         yield wrong("exclude", "names the key or the watermark", "other columns")
 
@@ -144,7 +158,7 @@ def contract_problems(
         )
     names = [column.name for _, column in contract.live]
     roles = {"primary_key": spec.key, "watermark_col": (spec.watermark_col,)}
-    roles["clustering"] = spec.clustering
+    roles |= {"clustering": spec.clustering, "columns": spec.columns or ()}
     for role, columns in roles.items():
         for name in columns:
             if name not in names:
@@ -155,6 +169,13 @@ def contract_problems(
                     allowed=", ".join(names),
                     remedy=f"correct {role} in the config, or {refresh}",
                 )
+    for name in names:
+        if name in spec.exclude or name not in (spec.columns or names):
+            yield ConfigError(
+                f"column {name!r} is left behind by the config",
+                subject=f"{where} ({spec.table_name})",
+                remedy=f"{refresh}: until then it would be exported",
+            )
     yield from _type_problems(contract, spec, where)
 
 
@@ -162,8 +183,8 @@ def _type_problems(
     contract: TableContract, spec: TableSpec, where: str
 ) -> Iterator[ConfigError]:
     subject = f"{where} ({spec.table_name})"
-    targets: dict[str, str] = {}
-    for _, column in contract.live:
+    targets: dict[str, int] = {}
+    for place, column in contract.live:
         try:
             rule = rule_for(column)
         except ConfigError as error:
@@ -179,10 +200,11 @@ def _type_problems(
                 allowed="integers, uuid, text, dates, timestamps, numeric(p,s)",
                 remedy="choose another unique key",
             )
-        other = targets.setdefault(column.target, column.name)
-        if other != column.name:
+        other = targets.setdefault(column.target, place)
+        if other != place:
+            first = contract.columns[other - 1].name
             yield ConfigError(
-                f"columns {other!r} and {column.name!r} become the same column",
+                f"columns {first!r} and {column.name!r} become the same column",
                 subject=subject,
                 got=column.target,
                 remedy='leave one behind with "exclude"',
@@ -252,6 +274,8 @@ def collisions(tables: list[Table]) -> Iterator[ConfigError]:
         for wanted, key in (
             (f"{schema}.{name}", "target_table or target_schema"),
             (landing_name(source), "name at the source"),
+            # Not a table, but a FROM clause would find it by the same name.
+            (stream_name(source), "name at the source"),
         ):
             other = seen.setdefault(wanted, table.spec.table_name)
             if other != table.spec.table_name:

@@ -21,6 +21,8 @@ SYNC = "SYNC"
 MANIFESTS = "MANIFESTS"
 FILE_RECEIPTS = "FILE_RECEIPTS"
 QUARANTINE = "QUARANTINE"
+# Schemas that a target table cannot stand in: ours, and Snowflake's own.
+TAKEN_SCHEMAS = (LANDING, SYNC, "INFORMATION_SCHEMA")
 # Columns of every target table beside the declared ones.
 TARGET_METADATA = ("_SYNC_STAMP", "_SYNC_FILE", "_SYNC_AT", "_DELETED_AT")
 
@@ -74,7 +76,7 @@ class SnowflakeObjects:
 
     def stream(self, table: Table) -> str:
         """Return the stored name of a table's stream."""
-        return self.landing(table, "_STREAM")
+        return stream_name(table.spec.source)
 
     def task(self, table: Table) -> str:
         """Return the stored name of a table's merge task."""
@@ -95,6 +97,11 @@ class SnowflakeObjects:
 def landing_name(source: SourceName) -> str:
     """Return the stored name of a table's landing table."""
     return f"{snowflake_name(source.schema)}__{snowflake_name(source.name)}"
+
+
+def stream_name(source: SourceName) -> str:
+    """Return the stored name of the stream on a table's landing table."""
+    return landing_name(source) + "_STREAM"
 
 
 def column_sql(stored: str) -> str:
