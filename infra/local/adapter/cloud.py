@@ -1,0 +1,208 @@
+"""Pulumi's engine of a local stack: every registered resource is made for real.
+
+The engine is Pulumi's own test double (mocks) with effects. It has no memory, so each
+handler finds what it made before by name, and updates it. Nothing that holds data is
+ever dropped.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import requests
+from botocore.exceptions import BotoCoreError, ClientError
+from hvac.exceptions import VaultError
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+from snowflake.connector.errors import Error as SnowflakeError
+
+from infra.local.adapter import (
+    aws_compute,
+    aws_identity,
+    aws_lake,
+    aws_network,
+    snowflake,
+    vault,
+)
+from infra.local.adapter.site import Call, Handler, Inputs, Site
+from infra.local.processes import LocalError
+
+_MODULES = (aws_network, aws_identity, aws_lake, aws_compute, vault, snowflake)
+HANDLERS: dict[str, Handler] = {
+    kind: handler for module in _MODULES for kind, handler in module.HANDLERS.items()
+}
+CALLS: dict[str, Call] = {
+    **aws_network.CALLS,
+    **vault.CALLS,
+    **snowflake.CALLS,
+}
+# What stops when its table leaves the config. All else stays: it may hold data.
+STOPPERS: dict[str, Callable[[Site, Inputs], None]] = {
+    "aws:cloudwatch/eventRule:EventRule": aws_compute.disable_rule,
+    "snowflake:index/pipe:Pipe": snowflake.pause_pipe,
+    "snowflake:index/task:Task": snowflake.suspend_task,
+}
+# A property that holds a secret arrives as {_SECRET: …, "value": …}.
+_SECRET = "4dabf18193072939515e22adb298388d"
+_REFUSALS = (
+    BotoCoreError,
+    ClientError,
+    SnowflakeError,
+    VaultError,
+    requests.RequestException,
+)
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A resource of the last deployment, as `resources.json` keeps it.
+
+    Attributes:
+        type: Pulumi's token of its type.
+        name: Logical name.
+        id: Physical id.
+        inputs: Its inputs; secrets are left out.
+    """
+
+    type: str
+    name: str
+    id: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
+def resources_file(folder: Path) -> Path:
+    """Return where a stack keeps its resource graph."""
+    return folder / "resources.json"
+
+
+def resources(folder: Path) -> list[Resource]:
+    """Return the resource graph of the last deployment; empty before the first."""
+    try:
+        entries = json.loads(resources_file(folder).read_text())
+    except FileNotFoundError:
+        return []
+    return [Resource(**entry) for entry in entries]
+
+
+class LocalCloud(pulumi.runtime.Mocks):
+    """Makes what the program registers.
+
+    Args:
+        site: Where to build.
+        progress: Told type and name of each resource that stands.
+    """
+
+    def __init__(self, site: Site, progress: Progress) -> None:
+        self._site = site
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.made: dict[tuple[str, str], Resource] = {}
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        """Make or update one resource; several run at once.
+
+        Raises:
+            LocalError: The type is unknown, the name was taken in this deployment, or
+                a part refuses.
+        """
+        if not args.custom:
+            return f"{args.name}-id", {}
+        inputs = plain(args.inputs)
+        if args.typ.startswith("pulumi:providers:"):
+            self._provider(args.typ, inputs)
+            made, outputs = f"{args.name}-id", {}
+        else:
+            handler = _known(HANDLERS, args.typ, f"resource {args.name}")
+            with _told(args.typ, args.name):
+                made, outputs = handler(self._site, args.name, inputs)
+        self._record(
+            Resource(type=args.typ, name=args.name, id=made, inputs=shown(args.inputs))
+        )
+        # The inputs go back as they came, so that secrets stay secret.
+        return made, {**args.inputs, **outputs}
+
+    def call(
+        self, args: MockCallArgs
+    ) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+        """Answer one of the providers' functions.
+
+        Raises:
+            LocalError: The function is unknown, or a part refuses.
+        """
+        answer = _known(CALLS, args.token, "the program")
+        with _told(args.token, ""):
+            return answer(self._site, plain(args.args)), []
+
+    def _provider(self, kind: str, inputs: Inputs) -> None:
+        # Inputs of providers that are no texts arrive as JSON.
+        if kind == "pulumi:providers:aws" and "defaultTags" in inputs:
+            tags = json.loads(inputs["defaultTags"])["tags"]
+            with self._lock:
+                self._site = replace(self._site, tags=tags)
+
+    def _record(self, resource: Resource) -> None:
+        key = (resource.type, resource.name)
+        with self._lock:
+            if key in self.made:
+                raise LocalError(
+                    "two resources of one type have the same name",
+                    subject=f"{resource.type} {resource.name}",
+                )
+            self.made[key] = resource
+        self._progress(resource.type, resource.name)
+
+
+def _known(table: dict[str, Any], kind: str, subject: str) -> Any:
+    if kind not in table:
+        raise LocalError(
+            "the local stack does not know how to make this",
+            subject=subject,
+            got=kind,
+            remedy="add a handler to infra/local/adapter",
+        )
+    return table[kind]
+
+
+@contextmanager
+def _told(kind: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except _REFUSALS as error:
+        raise LocalError(
+            f"a part refuses: {error}", subject=f"{kind} {name}".rstrip()
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """Return a value as it was written, for the handlers alone.
+
+    Secrets are in the open, and whole numbers, which Pulumi sends as floats, whole.
+    """
+    if isinstance(value, dict):
+        if _SECRET in value:
+            return plain(value["value"])
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def shown(value: Any) -> Any:
+    """Return a value for `resources.json`: JSON, without what is secret."""
+    if isinstance(value, dict):
+        if _SECRET in value:
+            return "[secret]"
+        return {key: shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, pulumi.FileArchive):
+        return str(value.path)
+    return value

@@ -1,0 +1,119 @@
+"""Runs the very Pulumi program on a local stack."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import set_all_config, set_mocks
+from pulumi.runtime import mocks as pulumi_mocks
+from pulumi.runtime.settings import get_root_resource
+
+from infra import program
+from infra.local.adapter import landscape
+from infra.local.adapter.cloud import (
+    STOPPERS,
+    LocalCloud,
+    Progress,
+    Resource,
+    resources,
+    resources_file,
+)
+from infra.local.adapter.site import Sessions, Site
+from infra.local.parts import LocalStack
+from infra.stack import PROJECT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """What a deployment did.
+
+    Attributes:
+        resources: How many resources stand.
+        stopped: Schedules, pipes and tasks of tables that the config no longer has.
+        outputs: The program's exports.
+    """
+
+    resources: int
+    stopped: tuple[str, ...] = ()
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    stack: LocalStack, config: Path, bundle: Path, progress: Progress
+) -> Deployment:
+    """Make all resources of the program in the stack's parts.
+
+    Args:
+        stack: A stack whose parts run.
+        config: The `sync_config.json` to deploy.
+        bundle: The function's zip.
+        progress: Told type and name of each resource that stands.
+
+    Raises:
+        ConfigError: Settings, tables or bundle are wrong; nothing was made.
+        LocalError: A part refuses; what was made stays, and the next run goes on.
+    """
+    before = {(one.type, one.name): one for one in resources(stack.dir)}
+    sessions = Sessions(stack)
+    try:
+        site = Site(
+            stack=stack,
+            sessions=sessions,
+            before={key: asdict(one) for key, one in before.items()},
+        )
+        given = landscape.settings(stack, landscape.prepare(site), config, bundle)
+        cloud = LocalCloud(site, progress)
+        try:
+            outputs = _execute(cloud, given)
+        except BaseException:
+            # What stood before may stand still.
+            _write(stack.dir, {**before, **cloud.made})
+            raise
+        stopped = _stop_vanished(site, before, cloud.made)
+        _write(stack.dir, cloud.made)
+        stack.put_fact("outputs", outputs)
+    finally:
+        sessions.close()
+    return Deployment(resources=len(cloud.made), stopped=stopped, outputs=outputs)
+
+
+def _execute(cloud: LocalCloud, given: Mapping[str, str]) -> dict[str, Any]:
+    """Run the program to its end and return its exports."""
+    set_mocks(cloud, project=PROJECT, stack=landscape.STACK, preview=False)
+    set_all_config({f"{PROJECT}:{key}": value for key, value in given.items()})
+    outputs: dict[str, Any] = {}
+
+    def run_program() -> pulumi.Output[None]:
+        program.deploy()
+        exports = getattr(get_root_resource(), "outputs", {})
+        return pulumi.Output.all(**exports).apply(outputs.update)
+
+    completely: Any = pulumi_mocks.test
+    completely(run_program)()
+    return outputs
+
+
+def _stop_vanished(
+    site: Site,
+    before: Mapping[tuple[str, str], Resource],
+    made: Mapping[tuple[str, str], Resource],
+) -> tuple[str, ...]:
+    stopped = []
+    for key, resource in before.items():
+        if key not in made and resource.type in STOPPERS:
+            STOPPERS[resource.type](site, resource.inputs)
+            stopped.append(f"{resource.type.rpartition(':')[2]} {resource.name}")
+    return tuple(stopped)
+
+
+def _write(folder: Path, made: Mapping[tuple[str, str], Resource]) -> None:
+    entries = [asdict(made[key]) for key in sorted(made)]
+    draft = resources_file(folder).with_suffix(".new")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as out:
+        json.dump(entries, out, indent=1)
+    draft.replace(resources_file(folder))

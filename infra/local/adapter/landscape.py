@@ -1,0 +1,171 @@
+"""What a customer has before the first deployment, and the settings that name it.
+
+Aurora's network, its security group and cluster in AWS; in Vault the two secrets that
+people put there. The settings are those of `Pulumi.<stack>.yaml`.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hvac.exceptions import InvalidPath
+
+from infra.local.adapter import aws_network
+from infra.local.adapter.site import Site
+from infra.local.parts import AWS_ACCOUNT, AWS_REGION, HOST, LocalStack
+from infra.local.postgres import DATABASE
+from infra.local.vault import vault_client
+
+STACK = "local"
+CLUSTER = "aurora-local"
+VAULT_ADMIN = "vault_admin"
+SNOWFLAKE_DATABASE = "ANALYTICS"
+
+_KV = "secret"
+_ADMIN_SECRET = "aurora-sync/aurora"
+_KEY_SECRET = "aurora-sync/snowflake"
+_AURORA_BLOCK = "10.30.0.0/24"
+_OWN_BLOCK = "10.31.0.0/24"
+
+
+def prepare(site: Site) -> dict[str, Any]:
+    """Make what exists before us, once; return the settings that name it.
+
+    Args:
+        site: A stack whose parts run.
+    """
+    made = _aurora_network(site)
+    _cluster(site, made["security_group_id"])
+    _secrets(site.stack)
+    return made
+
+
+def _aurora_network(site: Site) -> dict[str, str]:
+    def make(kind: str, which: str, **inputs: Any) -> str:
+        return aws_network.HANDLERS[kind](site, f"landscape-{which}", inputs)[0]
+
+    vpc = make("aws:ec2/vpc:Vpc", "vpc", cidrBlock=_AURORA_BLOCK)
+    table = make("aws:ec2/routeTable:RouteTable", "routes", vpcId=vpc)
+    group = make(
+        "aws:ec2/securityGroup:SecurityGroup",
+        "aurora",
+        name="aurora",
+        description="Aurora cluster",
+        vpcId=vpc,
+    )
+    return {"vpc_id": vpc, "route_table_id": table, "security_group_id": group}
+
+
+def _cluster(site: Site, group: str) -> None:
+    rds = site.aws("rds")
+    try:
+        rds.create_db_cluster(
+            DBClusterIdentifier=CLUSTER,
+            Engine="aurora-postgresql",
+            MasterUsername="postgres",
+            MasterUserPassword=site.stack.secret("postgres_password"),
+            VpcSecurityGroupIds=[group],
+        )
+    except rds.exceptions.DBClusterAlreadyExistsFault:
+        pass
+
+
+def _secrets(stack: LocalStack) -> None:
+    client: Any = vault_client(stack)
+    if f"{_KV}/" not in client.sys.list_mounted_secrets_engines()["data"]:
+        client.sys.enable_secrets_engine("kv", path=_KV, options={"version": "2"})
+    wanted: dict[str, Callable[[], dict[str, str]]] = {
+        _ADMIN_SECRET: lambda: {"password": stack.secret("vault_admin_password")},
+        _KEY_SECRET: lambda: {"private_key": _private_key()},
+    }
+    for path, make in wanted.items():
+        engine = client.secrets.kv.v2
+        try:
+            engine.read_secret_version(
+                path, mount_point=_KV, raise_on_deleted_version=True
+            )
+        except InvalidPath:
+            engine.create_or_update_secret(path, make(), mount_point=_KV)
+
+
+def _private_key() -> str:
+    """Return a new key; the local Snowflake knows passwords only and never asks."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def python_runtime() -> str:
+    """Return the version of the interpreter that runs the functions."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def settings(
+    stack: LocalStack, landscape: dict[str, str], config: Path, bundle: Path
+) -> dict[str, str]:
+    """Return the stack's settings as Pulumi holds them: texts, objects as JSON.
+
+    Args:
+        stack: The stack.
+        landscape: What `prepare` returned.
+        config: The `sync_config.json` to deploy.
+        bundle: The function's zip.
+    """
+    groups = {
+        "aws": {"region": AWS_REGION, "account_id": AWS_ACCOUNT},
+        "network": {
+            "cidr": _OWN_BLOCK,
+            "availability_zones": [f"{AWS_REGION}a", f"{AWS_REGION}b"],
+            "peers": [
+                {
+                    "vpc_id": landscape["vpc_id"],
+                    "cidr": _AURORA_BLOCK,
+                    "route_table_ids": [landscape["route_table_id"]],
+                }
+            ],
+        },
+        "aurora": {
+            "cluster_identifier": CLUSTER,
+            "host": HOST,
+            "port": stack.port("postgres"),
+            "database": DATABASE,
+            "security_group_id": landscape["security_group_id"],
+            # The PostgreSQL wheel is built without SSL.
+            "sslmode": "disable",
+        },
+        "vault": {
+            "address": stack.url("vault"),
+            "cidr": f"{HOST}/32",
+            "server_id": "vault.local",
+            "connection_url": (
+                f"postgresql://{{{{username}}}}:{{{{password}}}}@{HOST}:"
+                f"{stack.port('postgres')}/{DATABASE}?sslmode=disable"
+            ),
+            "admin_user": VAULT_ADMIN,
+            "admin_secret": _ADMIN_SECRET,
+            "kv_mount": _KV,
+        },
+        "snowflake": {
+            "organization": "LOCAL",
+            "account": "LOCAL",
+            "user": "DEPLOYER",
+            "role": "SYSADMIN",
+            "private_key_secret": _KEY_SECRET,
+            "database": SNOWFLAKE_DATABASE,
+            "warehouse": "SYNC_WH",
+            "external_id": f"local-{stack.secret('external_id')}",
+        },
+        "function": {"runtime": f"python{python_runtime()}", "log_level": "INFO"},
+    }
+    return {
+        **{key: json.dumps(group) for key, group in groups.items()},
+        "sync_config": str(config),
+        "bundle": str(bundle),
+    }

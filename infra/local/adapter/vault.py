@@ -1,0 +1,116 @@
+"""Vault resources, written through the stack's Vault API as the provider does."""
+
+from typing import Any
+
+from infra.local.adapter.site import Call, Handler, Inputs, Made, Site, snake
+from infra.local.vault import vault_client
+
+
+def _write(site: Site, path: str, **fields: Any) -> None:
+    vault_client(site.stack).write_data(path, data=fields)
+
+
+def _fields(inputs: Inputs, *but: str) -> dict[str, Any]:
+    """Return the inputs by the API's names, those that have a value."""
+    return {
+        snake(key): value
+        for key, value in inputs.items()
+        if key not in but and value is not None
+    }
+
+
+def _mount(site: Site, name: str, inputs: Inputs) -> Made:
+    system: Any = vault_client(site.stack).sys
+    path = inputs["path"]
+    if f"{path}/" not in system.list_mounted_secrets_engines()["data"]:
+        system.enable_secrets_engine(
+            inputs["type"], path=path, description=inputs.get("description")
+        )
+    return path, {"path": path}
+
+
+def _auth_backend(site: Site, name: str, inputs: Inputs) -> Made:
+    system: Any = vault_client(site.stack).sys
+    path = inputs.get("path") or inputs["type"]
+    if f"{path}/" not in system.list_auth_methods()["data"]:
+        system.enable_auth_method(
+            inputs["type"], path=path, description=inputs.get("description")
+        )
+    return path, {"path": path}
+
+
+def _policy(site: Site, name: str, inputs: Inputs) -> Made:
+    _write(site, f"sys/policies/acl/{inputs['name']}", policy=inputs["policy"])
+    return inputs["name"], {"name": inputs["name"]}
+
+
+def _connection(site: Site, name: str, inputs: Inputs) -> Made:
+    own, backend = inputs["name"], inputs["backend"]
+    login = _fields(inputs["postgresql"], "passwordWo", "passwordWoVersion")
+    password = inputs["postgresql"].get("passwordWo") or login.get("password")
+    _write(
+        site,
+        f"{backend}/config/{own}",
+        **login,
+        password=password,
+        plugin_name="postgresql-database-plugin",
+        allowed_roles=inputs.get("allowedRoles", []),
+        verify_connection=inputs.get("verifyConnection", True),
+    )
+    return f"{backend}/config/{own}", {"name": own}
+
+
+def _database_role(site: Site, name: str, inputs: Inputs) -> Made:
+    own, backend = inputs["name"], inputs["backend"]
+    _write(site, f"{backend}/roles/{own}", **_fields(inputs, "name", "backend"))
+    return f"{backend}/roles/{own}", {"name": own}
+
+
+def _aws_client(site: Site, name: str, inputs: Inputs) -> Made:
+    path = f"auth/{inputs['backend']}/config/client"
+    _write(site, path, **_fields(inputs, "backend"))
+    return path, {}
+
+
+def _aws_role(site: Site, name: str, inputs: Inputs) -> Made:
+    path = f"auth/{inputs['backend']}/role/{inputs['role']}"
+    bound = inputs["boundIamPrincipalArns"]
+    _write(
+        site,
+        path,
+        bound_iam_principal_arn=bound,
+        **_fields(inputs, "backend", "role", "boundIamPrincipalArns"),
+    )
+    return path, {"roleId": path}
+
+
+def _approle(site: Site, name: str, inputs: Inputs) -> Made:
+    path = f"auth/{inputs['backend']}/role/{inputs['roleName']}"
+    _write(site, path, **_fields(inputs, "backend", "roleName"))
+    answer: Any = vault_client(site.stack).read(f"{path}/role-id")
+    return path, {"roleId": answer["data"]["role_id"]}
+
+
+def _secret(site: Site, args: Inputs) -> dict[str, Any]:
+    engine: Any = vault_client(site.stack).secrets.kv.v2
+    answer = engine.read_secret_version(
+        args["name"], mount_point=args["mount"], raise_on_deleted_version=True
+    )["data"]
+    return {
+        **args,
+        "data": answer["data"],
+        "version": answer["metadata"]["version"],
+    }
+
+
+HANDLERS: dict[str, Handler] = {
+    "vault:index/mount:Mount": _mount,
+    "vault:index/authBackend:AuthBackend": _auth_backend,
+    "vault:index/policy:Policy": _policy,
+    "vault:database/secretBackendConnection:SecretBackendConnection": _connection,
+    "vault:database/secretBackendRole:SecretBackendRole": _database_role,
+    "vault:aws/authBackendClient:AuthBackendClient": _aws_client,
+    "vault:aws/authBackendRole:AuthBackendRole": _aws_role,
+    "vault:appRole/authBackendRole:AuthBackendRole": _approle,
+}
+CALLS: dict[str, Call] = {"vault:kv/getSecretV2:getSecretV2": _secret}
