@@ -138,7 +138,8 @@ def _front_is_ready(stack: LocalStack) -> bool:
 
 BACKEND_PART = Part(
     name="vault_backend",
-    ports=("vault_backend", "vault_backend_cluster"),
+    # The port of the cluster is opened by the unsealing, after the readiness.
+    ports=("vault_backend",),
     prepare=_prepare_backend,
     command=_backend_command,
     is_ready=_backend_is_ready,

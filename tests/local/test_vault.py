@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hvac
+import psycopg2
 import pytest
 import requests
 from hvac import aws_utils
@@ -22,8 +24,8 @@ from hvac.exceptions import (
     VaultDown,
 )
 
-from infra.local import aws, vault
-from infra.local.parts import AWS_ACCOUNT, LocalStack
+from infra.local import aws, postgres, vault
+from infra.local.parts import AWS_ACCOUNT, HOST, LocalStack
 from infra.local.processes import start_parts
 from tests.local.running import process, running, stop_part
 
@@ -97,6 +99,7 @@ class Scene:
 def scene(tmp_path_factory):
     with running(LocalStack(tmp_path_factory.mktemp("stack")), *PARTS) as stack:
         yield Scene(stack)
+    postgres.remove(stack)
 
 
 @contextmanager
@@ -394,7 +397,7 @@ def test_a_restarted_vault_is_sealed_and_has_lost_nothing(scene):
     stop_part(scene.stack, "vault_backend")
     with pytest.raises(BadGateway, match="Vault does not answer"):
         client.read("kv/allowed")
-    start_parts(scene.stack, [vault.BACKEND_PART])
+    start_parts(scene.stack, PARTS)
     assert client.read("kv/allowed")["data"] == {"value": "allowed"}
     assert scene.login()
 
@@ -408,6 +411,95 @@ def test_no_secret_of_vault_stands_in_a_readable_file(scene):
             assert not [secret for secret in secrets if secret in text], file
     key = scene.stack.part_dir("vault") / "signing_key.pem"
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+@contextmanager
+def database(stack, **login: Any):
+    """Open a session of the local PostgreSQL, as its superuser or as told."""
+    session = psycopg2.connect(postgres.aurora_dsn(stack), **login)
+    session.autocommit = True
+    try:
+        yield session.cursor()
+    finally:
+        session.close()
+
+
+@pytest.fixture(scope="module")
+def dynamic_users(scene):
+    """Set up Vault to make PostgreSQL users that may read one table."""
+    start_parts(scene.stack, [postgres.PART])
+    with database(scene.stack) as cursor:
+        cursor.execute(
+            "CREATE ROLE vault LOGIN CREATEROLE PASSWORD %s",
+            [scene.stack.secret("vault_database")],
+        )
+        cursor.execute("CREATE ROLE exporters NOLOGIN")
+        cursor.execute("GRANT exporters TO vault WITH ADMIN OPTION")
+        cursor.execute("CREATE TABLE orders AS SELECT 7 AS id")
+        cursor.execute("GRANT SELECT ON orders TO exporters")
+    address = f"{HOST}:{scene.stack.port('postgres')}/{postgres.DATABASE}"
+    scene.vault.sys.enable_secrets_engine("database")
+    scene.vault.secrets.database.configure(
+        name="aurora",
+        plugin_name="postgresql-database-plugin",
+        allowed_roles=["exporter"],
+        connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@{address}",
+        username="vault",
+        password=scene.stack.secret("vault_database"),
+    )
+    scene.vault.secrets.database.create_role(
+        name="exporter",
+        db_name="aurora",
+        creation_statements=[
+            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"
+            " VALID UNTIL '{{expiration}}' IN ROLE exporters"
+        ],
+        default_ttl="10m",
+        max_ttl="1h",
+    )
+    scene.vault.sys.create_or_update_policy(
+        "dynamic",
+        'path "database/creds/exporter" { capabilities = ["read"] }\n'
+        'path "sys/leases/revoke" { capabilities = ["update"] }',
+    )
+    scene.write_role("dynamic", token_policies=["dynamic"])
+
+
+def test_a_login_gets_a_database_user_that_ends_with_its_lease(scene, dynamic_users):
+    client, _ = scene.login(role="dynamic")
+    lease = client.secrets.database.generate_credentials("exporter")
+    assert lease["lease_duration"] == 600
+    user = {"user": lease["data"]["username"], "password": lease["data"]["password"]}
+    with database(scene.stack, **user) as cursor:
+        cursor.execute("SELECT id FROM orders")
+        assert cursor.fetchall() == [(7,)]
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("DELETE FROM orders")
+    client.sys.revoke_lease(lease["lease_id"])
+    with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
+        with database(scene.stack, **user):
+            pass
+
+
+def test_a_revoked_login_takes_its_database_users_along(scene, dynamic_users):
+    client, _ = scene.login(role="dynamic")
+    user = client.secrets.database.generate_credentials("exporter")["data"]
+    client.auth.token.revoke_self()
+    # Vault ends the leases of a token in the background.
+    deadline = time.monotonic() + 10
+    with database(scene.stack) as cursor:
+        while True:
+            query = "SELECT count(*) FROM pg_roles WHERE rolname = %s"
+            cursor.execute(query, [user["username"]])
+            if cursor.fetchone() == (0,):
+                return
+            assert time.monotonic() < deadline, "the user is still there"
+            time.sleep(0.05)
+
+
+def test_another_login_gets_no_database_user(scene, dynamic_users):
+    with pytest.raises(Forbidden):
+        scene.login()[0].secrets.database.generate_credentials("exporter")
 
 
 FUNCTION = """
