@@ -18,6 +18,7 @@ from infra.stack import PROJECT
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
 PACKAGES = ("infra", "runtime")
+OURS = (*PACKAGES, "tests")
 OWNERS = packages_distributions()
 # Types only: never imported when the program runs.
 STUBS = re.compile(r"mypy_boto3_\w+|types_\w+|_typeshed")
@@ -118,13 +119,16 @@ def test_every_import_is_declared_in_the_extra_that_ships_it():
     extras = project["optional-dependencies"]
     lean = _names(project["dependencies"] + extras["runtime"])
     deployer = lean | _names(extras["infra"])
+    everything = deployer | _names(extras["local"] + extras["dev"])
     undeclared = []
-    for path in python_files(*PACKAGES):
+    for path in python_files(*PACKAGES, "tests"):
         name = str(path.relative_to(ROOT))
         if name.startswith(("runtime/contract/", "runtime/exporter/")):
             allowed = lean
         elif name.startswith("infra/local/"):
             allowed = deployer | _names(extras["local"])
+        elif name.startswith("tests/"):
+            allowed = everything
         else:
             allowed = deployer
         undeclared += [f"{name}: {each}" for each in _third_party(path) - allowed]
@@ -145,7 +149,7 @@ def _third_party(path: Path) -> set[str]:
     found = set()
     for module in _imported(ast.parse(path.read_bytes())):
         top = module.partition(".")[0]
-        if top in sys.stdlib_module_names or top in PACKAGES or STUBS.match(top):
+        if top in sys.stdlib_module_names or top in OURS or STUBS.match(top):
             continue
         found |= {_normal(owner) for owner in OWNERS.get(top, [top])}
     return found
