@@ -20,6 +20,7 @@ from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandin
 from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
 from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
 from infra.components.vault_access import VaultAccess, VaultAccessArgs
+from infra.preflight import check_names
 from infra.providers import Providers
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError
@@ -43,6 +44,7 @@ def deploy() -> None:
     """
     settings = StackSettings.from_pulumi()
     tables = load_tables(settings.config_path)
+    check_names(settings.objects, tables)
     bundle.check(
         settings.bundle_path,
         settings.config_path,

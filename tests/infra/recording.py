@@ -1,9 +1,10 @@
 """Runs the Pulumi program without an engine and records its resource graph."""
 
 import asyncio
+import importlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import yaml
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 
 from infra import bundle
 from infra.program import deploy
 from infra.stack import PROJECT, ROOT
 
+# Pulumi's own parser, which has no type stubs.
+_yaml: Any = importlib.import_module("yaml")
 _SECRET = "4dabf18193072939515e22adb298388d"
 SNOWFLAKE_USER = "arn:aws:iam::999988887777:user/snowflake"
 SECRETS = {"private_key": "-----BEGIN PRIVATE KEY-----", "password": "for-vault-only"}
@@ -177,7 +179,7 @@ class _Monitor(MockMonitor):
 
 def example_settings() -> dict[str, Any]:
     """Return the settings of `Pulumi.dev.yaml` by key, without the project's name."""
-    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+    config = _yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     return {
         key.partition(":")[2]: value
         for key, value in config.items()
@@ -250,11 +252,13 @@ def run(settings: dict[str, Any], stack: str = "dev") -> Graph:
     return graph
 
 
-def run_recording(settings: dict[str, Any], stack: str = "dev") -> tuple[Graph, str]:
+def run_recording(
+    settings: dict[str, Any], program: Callable[[], None] = deploy
+) -> tuple[Graph, str]:
     """Run a program that is expected to fail; return what it registered, and why."""
-    with _recording(settings, stack) as graph:
+    with _recording(settings, "dev") as graph:
         try:
-            pulumi.runtime.test(deploy)()
+            pulumi.runtime.test(program)()
         except Exception as error:
             return graph, f"{type(error).__name__}: {error}"
     return graph, ""

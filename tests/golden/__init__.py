@@ -1,0 +1,1 @@
+"""Generated files: read their diff as part of a change."""

@@ -1,0 +1,2 @@
+CREATE ROLE "{{name}}" WITH LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' CONNECTION LIMIT 2 IN ROLE "aurora_sync_exporter";
+DROP ROLE IF EXISTS "{{name}}";
