@@ -17,28 +17,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from psycopg2 import sql
 from ulid import ULID
 
-from runtime.contract.errors import SourceUnavailableError, SyncError
+from runtime.contract.errors import SyncError
 from runtime.contract.names import LakeKeys
-from runtime.contract.records import (
-    ExportedFile,
-    Manifest,
-    Mode,
-    RunResult,
-    fingerprint,
-    ledger_key,
-)
+from runtime.contract.records import RunResult
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
-from runtime.exporter import chunks, watermark
-from runtime.exporter.chunks import Chunk, Plan
+from runtime.exporter.chunks import Plan
 from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease, Ledger
-from runtime.exporter.source import Relation, Source
-from runtime.exporter.source_errors import TooLargeError
+from runtime.exporter.source import Source
+from runtime.exporter.work import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +74,7 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
             with leased_user(settings, around.aws_keys) as user:
                 name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
                 with closing(Source(settings, user, started + seconds, name)) as source:
-                    work = _Run(
+                    work = Work(
                         table=table,
                         settings=settings,
                         run=run,
@@ -116,261 +107,3 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
             plan = msgspec.structs.replace(plan, committed=committed)
             changes["load"] = plan.to_ledger()
         lease.save(**changes)
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """The work of one run, with everything at hand."""
-
-    table: Table
-    settings: ExporterSettings
-    run: str
-    keys: LakeKeys
-    lease: Lease
-    lake: Lake
-    source: Source
-    started: float
-    seconds: float
-
-    relation: Relation | None = None
-
-    def go(self) -> RunResult:
-        """Choose what kind of run is due, and do it."""
-        state, shape = self.lease.state, fingerprint(self.table)
-        if state.load is not None:
-            plan = Plan.read(state.load)
-            if plan.contract == shape:
-                return self._load(plan)
-        safe = watermark.read_safe(self.source.cursor, self.table)
-        load = Plan(id=self.run, contract=shape, high=safe.high, chunks=())
-        if state.watermark is None:
-            return self._load(load, safe.holder)
-        window = watermark.window(
-            self.source.cursor, self.table, safe, state.watermark, state.fresh
-        )
-        if state.contract not in (None, shape):
-            # New columns: every row goes out again under the new contract.
-            load = msgspec.structs.replace(load, high=window.high)
-            return self._load(load, safe.holder)
-        return self._incremental(safe, window)
-
-    def _incremental(self, safe: watermark.Safe, window: watermark.Window) -> RunResult:
-        watermark.check_without_watermark(self.source.cursor, self.table)
-        plan = Plan(
-            id=self.run,
-            above=window.above,
-            low=window.low,
-            high=window.high,
-            contract=fingerprint(self.table),
-        )
-        try:
-            file = self._export(plan, 0, Chunk())
-        except TooLargeError:
-            return self._cut_smaller(plan)
-        files = (file,) if file else ()
-        seq = None
-        if files or window.moved or self._heartbeat_due():
-            seq = self._commit("incremental", window.low, window.high, files)
-        return self._finish(
-            "incremental",
-            seq,
-            files,
-            low=window.low,
-            held_by=safe.holder,
-            watermark=window.high,
-            fresh=window.fresh,
-            high=safe.high,
-            load=None,
-        )
-
-    def _load(self, plan: Plan, holder: dict[str, Any] | None = None) -> RunResult:
-        """Export the chunks that are still missing, as many as the time allows."""
-        if plan.above is None:
-            watermark.check_without_watermark(self.source.cursor, self.table)
-        if not plan.chunks:
-            plan = self._cut(plan)
-        ledger, several = self.lease.ledger, len(plan.chunks) > 1
-        done = ledger.chunks(plan.id) if several else {}
-        longest, fresh = 0.0, 0
-        for number, chunk in enumerate(plan.chunks):
-            if number in done:
-                continue
-            begun = time.monotonic()
-            if fresh and begun + longest > self.started + self.seconds:
-                break
-            try:
-                done[number] = self._export(plan, number, chunk)
-            except TooLargeError:
-                if fresh:
-                    break
-                return self._cut_smaller(plan)
-            if several:
-                ledger.finish_chunk(plan.id, number, done[number])
-            longest = max(longest, time.monotonic() - begun)
-            fresh += 1
-        return self._commit_load(plan, done, holder)
-
-    def _commit_load(
-        self,
-        plan: Plan,
-        done: dict[int, ExportedFile | None],
-        holder: dict[str, Any] | None,
-    ) -> RunResult:
-        finished = len(done) == len(plan.chunks)
-        new = {n: file for n, file in done.items() if n not in plan.committed}
-        files = tuple(file for _, file in sorted(new.items()) if file is not None)
-        mode: Mode = "first_load" if plan.above is None else "incremental"
-        high = plan.high if finished else None
-        seq = self._commit(mode, plan.low, high, files)
-        committed = tuple(sorted({*plan.committed, *new}))
-        rest = msgspec.structs.replace(plan, committed=committed)
-        return self._finish(
-            mode,
-            seq,
-            files,
-            status="done" if finished else "more",
-            low=plan.low,
-            held_by=holder,
-            watermark=high if finished else self.lease.state.watermark,
-            fresh=None,
-            high=plan.high,
-            load=None if finished else rest.to_ledger(),
-        )
-
-    def _cut(self, plan: Plan) -> Plan:
-        """Cut the table into the plan's chunks; a single one needs no ledger entry."""
-        ranges = chunks.cut(
-            self.source.cursor,
-            self.table,
-            chunk_bytes=self.settings.chunk_bytes,
-            at_least=plan.pieces,
-        )
-        with self.source.snapshot(self.table, self._lock()) as relation:
-            file = relation.relfilenode
-        plan = msgspec.structs.replace(plan, chunks=ranges, relfilenode=file)
-        if len(ranges) > 1:
-            self.lease.save(load=plan.to_ledger())
-        return plan
-
-    def _cut_smaller(self, plan: Plan) -> RunResult:
-        """Not one chunk fitted: the next invocation goes on with smaller ones."""
-        pieces = max(8, 4 * len(plan.chunks))
-        smaller = msgspec.structs.replace(
-            plan, id=self.run, chunks=(), pieces=pieces, committed=()
-        )
-        self.lease.save(load=smaller.to_ledger())
-        return self._result("more", "incremental" if plan.above else "first_load")
-
-    def _export(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
-        """One export transaction: lock, catalog check, snapshot, file."""
-        rows = (
-            watermark.finite(self.table)
-            if plan.above is None
-            else watermark.newer_than(self.table, plan.above)
-        )
-        with self.source.snapshot(self.table, self._lock()) as relation:
-            self.relation = relation
-            if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
-                self.lease.save(load=None)
-                raise SourceUnavailableError(
-                    "the table was rewritten during its load",
-                    subject=str(self.table.spec.source),
-                    remedy="the next run starts the load anew",
-                )
-            stamp = f"{self.lease.state.generation:06d}-{relation.stamp}"
-            return self.source.export(
-                self.table,
-                sql.SQL("({}) AND ({})").format(chunk.condition(self.table), rows),
-                self.keys.export_key(
-                    self.run, stamp, self.table.contract.width, f"c{number:06d}"
-                ),
-                stamp,
-            )
-
-    def _commit(
-        self,
-        mode: Mode,
-        low: str | None,
-        high: str | None,
-        files: tuple[ExportedFile, ...],
-    ) -> int:
-        state, relation = self.lease.state, self.relation
-        manifest = Manifest(
-            table=str(self.table.spec.source),
-            seq=state.seq + 1,
-            run=self.run,
-            mode=mode,
-            generation=state.generation,
-            low=low,
-            high=high,
-            contract=fingerprint(self.table),
-            source={"oid": relation.oid} if relation else state.source or {},
-            files=files,
-            committed_at=datetime.now(UTC).isoformat(),
-        )
-        self.lake.commit(manifest)
-        return manifest.seq
-
-    def _finish(
-        self,
-        mode: Mode,
-        seq: int | None,
-        files: tuple[ExportedFile, ...],
-        *,
-        status: str = "done",
-        low: str | None,
-        held_by: dict[str, Any] | None,
-        **changes: Any,
-    ) -> RunResult:
-        """Let the ledger follow the manifest, and say what was done."""
-        result = self._result(
-            status, mode, seq=seq, files=files, low=low, high=changes["high"]
-        )
-        result = msgspec.structs.replace(result, held_by=held_by)
-        relation = self.relation
-        last_run = {
-            "run": self.run,
-            "mode": mode,
-            "seq": seq,
-            "rows_exported": result.rows_exported,
-            "files": len(files),
-            "bytes": result.bytes,
-            "seconds": result.seconds,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self.lease.save(
-            seq=seq or self.lease.state.seq,
-            held_by=held_by,
-            last_run=last_run,
-            refusal=None,
-            contract=fingerprint(self.table),
-            source={"oid": relation.oid} if relation else self.lease.state.source,
-            drift=relation.drift if relation else self.lease.state.drift,
-            **changes,
-        )
-        return result
-
-    def _result(self, status: Any, mode: Mode, **more: Any) -> RunResult:
-        files: tuple[ExportedFile, ...] = more.pop("files", ())
-        return RunResult(
-            status=status,
-            table=str(self.table.spec.source),
-            run=self.run,
-            mode=mode,
-            files=files,
-            rows_exported=sum(file.rows for file in files),
-            bytes=sum(file.bytes for file in files),
-            seconds=round(time.monotonic() - self.started, 3),
-            drift=self.relation.drift if self.relation else (),
-            **more,
-        )
-
-    def _heartbeat_due(self) -> bool:
-        last = self.lease.state.last_run or {}
-        if "at" not in last:
-            return True
-        silence = datetime.now(UTC) - datetime.fromisoformat(last["at"])
-        return silence.total_seconds() > self.settings.heartbeat_seconds
-
-    def _lock(self) -> str:
-        return ledger_key(self.settings.stack, self.table.spec.source)

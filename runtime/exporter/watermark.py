@@ -6,11 +6,13 @@ transaction of this database; MAX(column) would lose what commits later. Session
 prepared transactions are read in that order, in a transaction of their own: what is
 prepared between the two is seen by one of them.
 
-Who hides its state counts from the start of its session. Only autovacuum workers and
-leased users of the exporter's own role, which can write nothing, are left out; its
-administrators are members too, and may well write.
+Who hides its state counts from the start of its session. Only those that can write
+nothing are left out: autovacuum workers, streams of replication, and leased users of
+the exporter's own role. A person may be a member of that role too, and well write:
+only who has an end, no other role and no right to administer this one is leased.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -34,14 +36,16 @@ WITH sessions AS MATERIALIZED (
   WHERE a.datname = pg_catalog.current_database()
     AND a.pid <> pg_catalog.pg_backend_pid()
     AND a.backend_type <> 'autovacuum worker'
+    AND NOT (a.backend_type = 'walsender' AND a.query ILIKE 'START_REPLICATION %%')
     AND (a.state IS NOT NULL OR a.backend_type = 'client backend'
       OR a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
     AND NOT EXISTS (
       SELECT 1 FROM pg_catalog.pg_auth_members AS m
       JOIN pg_catalog.pg_roles AS leased ON leased.oid = m.member
-      WHERE m.roleid = pg_catalog.to_regrole(%(exporter)s)
-        AND m.member = a.usesysid AND NOT m.admin_option
-        AND leased.rolvaliduntil IS NOT NULL)
+      WHERE m.member = a.usesysid
+        AND leased.rolvaliduntil IS NOT NULL AND NOT leased.rolsuper
+      HAVING pg_catalog.bool_and(NOT m.admin_option
+        AND m.roleid = pg_catalog.to_regrole(%(exporter)s)))
 ),
 oldest AS (
   SELECT pid, usename, application_name, state, since FROM sessions
@@ -108,7 +112,8 @@ def read_safe(cursor: Any, table: Table) -> Safe:
         _SESSIONS.format(high=high, recent=recent),
         {
             "exporter": f'"{EXPORTER_ROLE}"',
-            "margin": table.spec.margin,
+            # Strictly before the oldest start: who began then still writes that time.
+            "margin": table.spec.margin + _resolution(table),
             "notable": NOTABLE_HOLD,
         },
     )
@@ -130,6 +135,12 @@ def read_safe(cursor: Any, table: Table) -> Safe:
     if prepared is not None:
         return Safe(high=None, recent=now, holder=prepared[0])
     return Safe(high=safe_high, recent=now, holder=holder)
+
+
+def _resolution(table: Table) -> timedelta:
+    """Return the least step of a timestamp column; values are rounded to it."""
+    digits = re.search(r"\((\d)\)", table.watermark.base_type)
+    return timedelta(seconds=10.0 ** -int(digits[1] if digits else 6))
 
 
 def _as_watermark(table: Table, moment: str) -> sql.Composable:
@@ -216,6 +227,14 @@ def newer_than(table: Table, above: str) -> sql.Composable:
     """
     column = sql.Identifier(table.spec.watermark_col)
     kind = table.watermark.plain_type
+    if table.spec.null_watermark != "include":
+        return sql.SQL("{} {} {}::{} AND {}").format(
+            column,
+            sql.SQL(">=" if kind == "date" else ">"),
+            sql.Literal(above),
+            sql.SQL(kind),
+            finite(table),
+        )
     condition = sql.SQL("{} {} {}::{}").format(
         column,
         sql.SQL(">=" if kind == "date" else ">"),
