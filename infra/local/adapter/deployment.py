@@ -12,7 +12,6 @@ from pulumi.runtime import set_all_config, set_mocks
 from pulumi.runtime import mocks as pulumi_mocks
 from pulumi.runtime.settings import get_root_resource
 
-from infra import program
 from infra.local.adapter import landscape
 from infra.local.adapter.cloud import (
     STOPPERS,
@@ -83,6 +82,9 @@ def run(
 
 def _execute(cloud: LocalCloud, given: Mapping[str, str]) -> dict[str, Any]:
     """Run the program to its end and return its exports."""
+    # Reads the providers' libraries, which takes seconds.
+    from infra import program
+
     set_mocks(cloud, project=PROJECT, stack=landscape.STACK, preview=False)
     set_all_config({f"{PROJECT}:{key}": value for key, value in given.items()})
     outputs: dict[str, Any] = {}

@@ -6,19 +6,21 @@ people put there. The settings are those of `Pulumi.<stack>.yaml`.
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hvac.exceptions import InvalidPath
+from hvac.exceptions import InvalidPath, InvalidRequest
 
 from infra.local.adapter import aws_network
 from infra.local.adapter.site import Site
 from infra.local.parts import AWS_ACCOUNT, AWS_REGION, HOST, LocalStack
 from infra.local.postgres import DATABASE
 from infra.local.vault import vault_client
+from infra.stack import StackSettings
 
 STACK = "local"
 CLUSTER = "aurora-local"
@@ -26,6 +28,7 @@ VAULT_ADMIN = "vault_admin"
 SNOWFLAKE_DATABASE = "ANALYTICS"
 
 _KV = "secret"
+_KV_SECONDS = 10
 _ADMIN_SECRET = "aurora-sync/aurora"
 _KEY_SECRET = "aurora-sync/snowflake"
 _AURORA_BLOCK = "10.30.0.0/24"
@@ -78,6 +81,7 @@ def _secrets(stack: LocalStack) -> None:
     client: Any = vault_client(stack)
     if f"{_KV}/" not in client.sys.list_mounted_secrets_engines()["data"]:
         client.sys.enable_secrets_engine("kv", path=_KV, options={"version": "2"})
+    _wait_for_kv(client)
     wanted: dict[str, Callable[[], dict[str, str]]] = {
         _ADMIN_SECRET: lambda: {"password": stack.secret("vault_admin_password")},
         _KEY_SECRET: lambda: {"private_key": _private_key()},
@@ -90,6 +94,19 @@ def _secrets(stack: LocalStack) -> None:
             )
         except InvalidPath:
             engine.create_or_update_secret(path, make(), mount_point=_KV)
+
+
+def _wait_for_kv(client: Any) -> None:
+    """A new engine refuses for a moment, while it prepares for versions."""
+    deadline = time.monotonic() + _KV_SECONDS
+    while True:
+        try:
+            client.secrets.kv.v2.read_configuration(mount_point=_KV)
+            return
+        except InvalidRequest:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _private_key() -> str:
@@ -105,6 +122,13 @@ def _private_key() -> str:
 def python_runtime() -> str:
     """Return the version of the interpreter that runs the functions."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def bucket_name(stack: LocalStack) -> str:
+    """Return the name that the lake's bucket has, or will have once deployed."""
+    unknown = dict.fromkeys(("vpc_id", "route_table_id", "security_group_id"), "none")
+    given = settings(stack, unknown, Path(), Path())
+    return StackSettings.read(given, STACK).bucket
 
 
 def settings(

@@ -201,8 +201,13 @@ def _pipe(site: Site, name: str, inputs: Inputs) -> Made:
     own = _name(inputs)
     standing = _standing(site, "PIPES", inputs)
     statement = inputs["copyStatement"]
-    # A pipe that is made again forgets what it loaded: only another text is worth it.
-    if standing is None or standing["definition"] != statement:
+    # A pipe that is made again forgets what it loaded: only another text is worth it,
+    # or an emulated AWS that was killed and lost who hears of new files.
+    if (
+        standing is None
+        or standing["definition"] != statement
+        or not _hears(site, inputs["awsSnsTopicArn"], standing["notification_channel"])
+    ):
         site.sql(
             f"CREATE OR REPLACE PIPE {own} "
             f"AUTO_INGEST = {_value(inputs['autoIngest'])} "
@@ -213,6 +218,11 @@ def _pipe(site: Site, name: str, inputs: Inputs) -> Made:
     own_id, outputs = _made(inputs)
     channel = standing["notification_channel"] if standing else None
     return own_id, {**outputs, "notificationChannel": channel}
+
+
+def _hears(site: Site, topic: str, channel: str) -> bool:
+    found = site.aws("sns").list_subscriptions_by_topic(TopicArn=topic)
+    return channel in [each["Endpoint"] for each in found["Subscriptions"]]
 
 
 def _standing(site: Site, plural: str, inputs: Inputs) -> dict[str, Any] | None:

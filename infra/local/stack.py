@@ -1,0 +1,257 @@
+"""A local stack as a whole: up, deploy, status, down.
+
+Everything of a stack is in its folder and its processes, so that several stand side
+by side. Each function can be repeated: what runs stays, what stands is updated.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra import bundle
+from infra.local import admin_sql, aurora_uploader, aws, postgres, vault
+from infra.local.adapter import metrics
+from infra.local.parts import HOST, LocalStack, Part
+from infra.local.processes import (
+    LocalError,
+    exclusive,
+    part_states,
+    start_parts,
+    stop_parts,
+)
+from infra.local.snowflake import part as snowflake
+from runtime.contract.loader import load_specs
+
+if TYPE_CHECKING:
+    from infra.local.adapter.deployment import Deployment
+
+DEFAULT_FOLDER = bundle.ROOT / ".local"
+PARTS: tuple[Part, ...] = (
+    postgres.PART,
+    aurora_uploader.PART,
+    aws.PART,
+    vault.BACKEND_PART,
+    vault.PART,
+    snowflake.PART,
+    metrics.PART,
+)
+
+Progress = Callable[[str, str], None]
+
+
+def _silent(what: str, state: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What `up` or `deploy` did.
+
+    Attributes:
+        seconds: Duration of each step.
+        resources: How many resources stand; 0 without a deployment.
+        stopped: Schedules, pipes and tasks of tables that left the config.
+        missing: Tables of the config that Aurora does not have yet.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    resources: int = 0
+    stopped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Note how long the block takes."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = round(time.monotonic() - start, 2)
+
+
+def up(
+    folder: Path,
+    config: Path,
+    *,
+    deploy: bool = True,
+    progress: Progress = _silent,
+) -> Report:
+    """Start what does not run and deploy the program on it.
+
+    A stack that was killed or half started is completed; what its parts stored, they
+    still have.
+
+    Args:
+        folder: Folder of the stack; made when absent.
+        config: The `sync_config.json`.
+        deploy: False starts the parts only.
+        progress: Told what is being made and its state.
+
+    Raises:
+        ConfigError: Config, contracts or settings are wrong.
+        LocalError: A part does not start or refuses; the others are left running.
+    """
+    stack, report = LocalStack(folder), Report()
+    with exclusive(stack), ThreadPoolExecutor(max_workers=2) as ahead:
+        if deploy:
+            # While the parts start, the program's libraries are read (two seconds).
+            load_specs(config)
+            ahead.submit(import_module, "infra.program")
+        with report.timed("parts"):
+            start_parts(stack, PARTS, progress)
+        if deploy:
+            _deploy(stack, config.resolve(), report, progress)
+    return report
+
+
+def deploy(
+    folder: Path, config: Path | None = None, *, progress: Progress = _silent
+) -> Report:
+    """Run the program again on running parts, after a change of config or contracts.
+
+    Args:
+        folder: Folder of a running stack.
+        config: The `sync_config.json`; that of the last deployment by default.
+        progress: Told what is being made and its state.
+
+    Raises:
+        ConfigError: Config, contracts or settings are wrong; nothing was changed.
+        LocalError: The stack does not run, or a part refuses.
+    """
+    stack, report = running(folder), Report()
+    known = config or stack.fact("config")
+    if known is None:
+        raise LocalError(
+            "nothing was deployed here yet, so the config must be named",
+            subject=str(stack.dir),
+            remedy="add --config FILE",
+        )
+    with exclusive(stack):
+        _deploy(stack, Path(known).resolve(), report, progress)
+    return report
+
+
+def down(folder: Path) -> bool:
+    """End all processes of a stack and remove everything that it stored.
+
+    Returns:
+        Whether there was a stack.
+    """
+    stack = LocalStack(folder)
+    if not stack.dir.exists():
+        return False
+    with exclusive(stack):
+        existed = stack.exists
+        stop_parts(stack)
+        postgres.remove(stack)
+        # Only what is ours: someone may have named a folder with other things in it.
+        if existed or _only_lock(stack.dir):
+            shutil.rmtree(stack.dir)
+    return existed
+
+
+def _only_lock(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir()} <= {".busy", ".lock"}
+
+
+def running(folder: Path) -> LocalStack:
+    """Return the stack of a folder, all of whose parts run.
+
+    Raises:
+        LocalError: There is none, or some part is dead.
+    """
+    stack = LocalStack(folder)
+    states = part_states(stack) if stack.exists else {}
+    dead = sorted(
+        part.name for part in PARTS if states.get(part.name, "dead") != "running"
+    )
+    if dead:
+        raise LocalError(
+            "the local stack does not run",
+            subject=str(stack.dir),
+            got="no stack" if not states else f"not running: {', '.join(dead)}",
+            remedy="run `aurora-sync local up`",
+        )
+    return stack
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """Return parts, their states and addresses, and what is deployed."""
+    stack = LocalStack(folder)
+    if not stack.exists:
+        return {"folder": str(stack.dir), "state": "down", "parts": {}}
+    states = part_states(stack)
+    parts = {part.name: states.get(part.name, "dead") for part in PARTS}
+    sound = all(state == "running" for state in parts.values())
+    return {
+        "folder": str(stack.dir),
+        "state": "running" if sound else "broken",
+        "parts": parts,
+        "ports": stack.read().get("ports", {}),
+        "config": stack.fact("config"),
+        "deployed": stack.fact("outputs"),
+    }
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Return how other programs reach the parts of a running stack.
+
+    Raises:
+        LocalError: The stack does not run.
+    """
+    from infra.local.adapter import landscape
+
+    stack = running(folder)
+    return {
+        "aurora_dsn": postgres.aurora_dsn(stack),
+        "snowflake": {
+            "host": HOST,
+            "port": stack.port("snowflake"),
+            "user": snowflake.USER,
+            "password": stack.secret("snowflake_password"),
+            "account": snowflake.ACCOUNT,
+            "database": landscape.SNOWFLAKE_DATABASE,
+        },
+        "aws_endpoint": stack.url("aws"),
+        "vault_addr": stack.url("vault"),
+        "bucket": landscape.bucket_name(stack),
+    }
+
+
+def run_sql(folder: Path, where: str, statement: str) -> list[dict[str, Any]]:
+    """Run one statement on `aurora` or `snowflake`; see `admin_sql.run`."""
+    return admin_sql.run(running(folder), where, statement)
+
+
+def _deploy(
+    stack: LocalStack, config: Path, report: Report, progress: Progress
+) -> None:
+    specs = load_specs(config)
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        with report.timed("bundle and libraries"):
+            package = aside.submit(
+                bundle.build,
+                config,
+                stack.dir / "exporter.zip",
+                python=f"{sys.version_info.major}.{sys.version_info.minor}",
+                platform=None,
+            )
+            from infra.local.adapter import deployment, landscape
+
+            report.missing = admin_sql.grant(stack, specs, landscape.VAULT_ADMIN)
+            for table in report.missing:
+                progress(f"table {table}", "not in Aurora yet, no rights given")
+            zip_file = package.result()
+    with report.timed("program"):
+        done: Deployment = deployment.run(stack, config, zip_file, progress)
+    stack.put_fact("config", str(config))
+    report.resources, report.stopped = done.resources, done.stopped
+    for stopped in report.stopped:
+        progress(stopped, "stopped: its table left the config")

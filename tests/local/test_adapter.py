@@ -1,0 +1,267 @@
+"""The adapter without parts: what it renders, remembers, unwraps and refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
+
+from infra.local.adapter import aws_identity, snowflake
+from infra.local.adapter.cloud import (
+    HANDLERS,
+    LocalCloud,
+    Resource,
+    plain,
+    resources,
+    shown,
+)
+from infra.local.adapter.deployment import _stop_vanished, _write
+from infra.local.adapter.site import Site
+from infra.local.parts import LocalStack
+from infra.local.processes import LocalError
+
+URNS = Path(__file__).parents[1] / "golden" / "urns.txt"
+SECRET = {"4dabf18193072939515e22adb298388d": "1b4", "value": "hidden"}
+TABLE = "snowflake:index/table:Table"
+
+
+class FakeSessions:
+    """Remembers statements; answers those that are known."""
+
+    def __init__(self, **answers: list[dict[str, Any]]) -> None:
+        self.answers = answers
+        self.statements: list[str] = []
+
+    def run(self, statement: str) -> list[dict[str, Any]]:
+        self.statements.append(statement)
+        known = (rows for word, rows in self.answers.items() if word in statement)
+        return next(known, [])
+
+
+def site(tmp_path: Path, sessions: FakeSessions, **fields: Any) -> Site:
+    return Site(
+        stack=LocalStack(tmp_path),
+        sessions=sessions,  # type: ignore[arg-type]
+        **fields,
+    )
+
+
+@pytest.fixture(name="cloud")
+def _cloud(tmp_path: Path) -> LocalCloud:
+    return LocalCloud(site(tmp_path, FakeSessions()), lambda kind, name: None)
+
+
+def resource(typ: str, name: str, inputs: dict[str, Any]) -> MockResourceArgs:
+    return MockResourceArgs(typ=typ, name=name, inputs=inputs, custom=True)
+
+
+ROLE = "snowflake:index/accountRole:AccountRole"
+
+
+def test_every_resource_of_the_program_has_a_handler() -> None:
+    types = {line.split("::")[2].rpartition("$")[2] for line in _urns()}
+    made = {
+        typ for typ in types if not typ.startswith(("pulumi:", "aurora-sync:index:"))
+    }
+    assert len(made) > 40
+    assert made - set(HANDLERS) == set()
+
+
+def _urns() -> list[str]:
+    return [line for line in URNS.read_text().splitlines() if line.startswith("urn:")]
+
+
+def test_a_type_without_handler_is_named(cloud: LocalCloud) -> None:
+    with pytest.raises(LocalError, match="aws:ec2/instance:Instance"):
+        cloud.new_resource(resource("aws:ec2/instance:Instance", "x", {}))
+    with pytest.raises(LocalError, match="aws:ec2/getAmi:getAmi"):
+        cloud.call(MockCallArgs(token="aws:ec2/getAmi:getAmi", args={}, provider=""))
+
+
+def test_a_component_is_nothing_to_make(cloud: LocalCloud) -> None:
+    args = MockResourceArgs(typ="aurora-sync:index:X", name="x", inputs={})
+    assert cloud.new_resource(args) == ("x-id", {})
+    assert cloud.made == {}
+
+
+def test_one_name_twice_is_refused(cloud: LocalCloud) -> None:
+    cloud.new_resource(resource(ROLE, "x", {"name": "R"}))
+    with pytest.raises(LocalError, match="same name"):
+        cloud.new_resource(resource(ROLE, "x", {"name": "R"}))
+
+
+def test_inputs_go_back_as_they_came_so_that_secrets_stay_secret(
+    cloud: LocalCloud,
+) -> None:
+    _, outputs = cloud.new_resource(resource(ROLE, "x", {"name": "R", "c": SECRET}))
+    assert outputs["c"] == SECRET
+    assert cloud.made[ROLE, "x"].inputs["c"] == "[secret]"
+
+
+def test_handlers_see_secrets_and_whole_numbers() -> None:
+    assert plain({"a": [SECRET, 2.0, 2.5, True], "b": {"c": 900.0}}) == {
+        "a": ["hidden", 2, 2.5, True],
+        "b": {"c": 900},
+    }
+    assert isinstance(plain(900.0), int)
+
+
+def test_the_record_holds_paths_and_no_secrets() -> None:
+    archive = pulumi.FileArchive("bundle.zip")
+    assert shown({"code": archive, "key": SECRET}) == {
+        "code": "bundle.zip",
+        "key": "[secret]",
+    }
+
+
+def test_the_record_is_read_back_and_is_private(tmp_path: Path) -> None:
+    one = Resource(type=ROLE, name="x", id="R", inputs={"name": "R"})
+    _write(tmp_path, {(ROLE, "x"): one})
+    assert resources(tmp_path) == [one]
+    assert (tmp_path / "resources.json").stat().st_mode & 0o077 == 0
+
+
+def test_providers_tags_reach_the_handlers(cloud: LocalCloud) -> None:
+    tags = json.dumps({"tags": {"aurora-sync:stack": "local"}})
+    cloud.new_resource(resource("pulumi:providers:aws", "aws", {"defaultTags": tags}))
+    assert cloud._site.tag_list({"tags": {"own": "1"}}) == [
+        {"Key": "aurora-sync:stack", "Value": "local"},
+        {"Key": "own", "Value": "1"},
+    ]
+
+
+# --- AWS
+
+
+def test_a_role_of_rds_admits_the_local_aurora_and_no_other_role_does() -> None:
+    def trust(service: str) -> list[Any]:
+        statement = {"Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        rendered = aws_identity._trust(json.dumps({"Statement": [statement]}))
+        found: list[Any] = json.loads(rendered)["Statement"]
+        return found
+
+    assert len(trust("lambda.amazonaws.com")) == 1
+    [_, added] = trust("rds.amazonaws.com")
+    assert added["Sid"] == "LocalEmulatorOnly"
+    assert added["Principal"] == {"AWS": "arn:aws:iam::111122223333:user/aurora"}
+
+
+def test_a_cluster_role_for_another_feature_is_refused(tmp_path: Path) -> None:
+    inputs = {
+        "dbClusterIdentifier": "c",
+        "roleArn": "arn:aws:iam::1:role/r",
+        "featureName": "s3Import",
+    }
+    with pytest.raises(Exception, match="s3Export"):
+        aws_identity._cluster_role(site(tmp_path, FakeSessions()), "x", inputs)
+
+
+# --- Snowflake
+
+LANDING = {
+    "database": "A",
+    "schema": "LANDING",
+    "name": "T",
+    "columns": [{"name": "C1", "type": "VARCHAR", "nullable": True}],
+}
+
+
+def test_a_table_gains_columns_and_loses_none(tmp_path: Path) -> None:
+    sessions = FakeSessions(
+        INFORMATION_SCHEMA=[{"COLUMN_NAME": "C1"}, {"COLUMN_NAME": "GONE"}]
+    )
+    columns = [*LANDING["columns"], {"name": "Ä b", "type": "NUMBER(5,0)"}]
+    snowflake._table(site(tmp_path, sessions), "t", {**LANDING, "columns": columns})
+    assert sessions.statements[0].startswith("CREATE TABLE IF NOT EXISTS A.LANDING.T ")
+    assert sessions.statements[2:] == [
+        'ALTER TABLE A.LANDING.T ADD COLUMN "Ä b" NUMBER(5,0)'
+    ]
+
+
+def test_a_changed_type_is_refused(tmp_path: Path) -> None:
+    columns = [{"name": "C1", "type": "NUMBER(5,0)", "nullable": True}]
+    before = {(TABLE, "t"): {"id": "", "inputs": {**LANDING, "columns": columns}}}
+    with pytest.raises(LocalError, match="column C1 would change its type"):
+        snowflake._table(site(tmp_path, FakeSessions(), before=before), "t", LANDING)
+
+
+PIPE = {
+    "database": "A",
+    "schema": "LANDING",
+    "name": "P",
+    "copyStatement": "COPY INTO T FROM @S/t/",
+    "autoIngest": True,
+    "awsSnsTopicArn": "arn:aws:sns:eu-west-1:1:files",
+}
+
+
+def test_a_pipe_is_made_again_only_for_another_text_or_a_lost_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again, it forgets which files it has loaded."""
+    heard = [True, True, False]
+    monkeypatch.setattr(snowflake, "_hears", lambda *_: heard.pop(0))
+    standing = {
+        "name": "P",
+        "definition": PIPE["copyStatement"],
+        "notification_channel": "arn:queue",
+    }
+    sessions = FakeSessions(SHOW=[standing])
+
+    def times_made() -> int:
+        sessions.statements.clear()
+        _, outputs = snowflake._pipe(site(tmp_path, sessions), "p", PIPE)
+        assert outputs["notificationChannel"] == "arn:queue"
+        return sum("CREATE OR REPLACE PIPE" in each for each in sessions.statements)
+
+    assert times_made() == 0
+    standing["definition"] = "COPY INTO T FROM @S/older/"
+    assert times_made() == 1
+    standing["definition"] = PIPE["copyStatement"]
+    assert [times_made(), times_made()] == [0, 1]
+
+
+def test_names_and_options_are_quoted(tmp_path: Path) -> None:
+    sessions = FakeSessions()
+    inputs = {
+        "database": "A",
+        "schema": "odd schema",
+        "name": "F",
+        "fieldDelimiter": "'",
+        "escape": "NONE",
+        "skipHeader": 0,
+        "multiLine": "true",
+        "nullIfs": [],
+    }
+    HANDLERS["snowflake:index/fileFormatCsv:FileFormatCsv"](
+        site(tmp_path, sessions), "f", inputs
+    )
+    [statement] = sessions.statements
+    assert statement.startswith('CREATE OR REPLACE FILE FORMAT A."odd schema".F TYPE')
+    for option in (
+        "FIELD_DELIMITER = ''''",
+        "ESCAPE = NONE",
+        "SKIP_HEADER = 0",
+        "MULTI_LINE = TRUE",
+        "NULL_IF = ()",
+    ):
+        assert re.search(rf" {re.escape(option)}( |$)", statement), option
+
+
+def test_what_left_the_program_is_stopped_once_and_keeps_its_data(
+    tmp_path: Path,
+) -> None:
+    sessions = FakeSessions(SHOW=[{"name": "P"}])
+    pipe = "snowflake:index/pipe:Pipe"
+    before = {
+        (pipe, "p"): Resource(type=pipe, name="p", id="P", inputs=PIPE),
+        (TABLE, "t"): Resource(type=TABLE, name="t", id="T", inputs=LANDING),
+    }
+    assert _stop_vanished(site(tmp_path, sessions), before, {}) == ("Pipe p",)
+    assert sessions.statements[-1] == (
+        "ALTER PIPE A.LANDING.P SET PIPE_EXECUTION_PAUSED = TRUE"
+    )
+    assert not any("DROP" in statement for statement in sessions.statements)
