@@ -123,14 +123,18 @@ def subscribers(policy: Document) -> list[str]:
     return sorted(arns)
 
 
-def dead_letters(*, account_id: str, queue_arn: str, rules_arn: str) -> Document:
-    """Let the stack's schedule rules put down events they could not deliver."""
+def dead_letters(*, queue_arn: str, rules_arn: str) -> Document:
+    """Let the stack's schedule rules put down events they could not deliver.
+
+    EventBridge tells the rule, whose ARN holds the account, and no account beside it.
+    Source: Amazon EventBridge User Guide, eb-rule-dlq.html
+    """
     return document(
         statement(
             "Schedules",
             ["sqs:SendMessage"],
             queue_arn,
-            _from(account_id, rules_arn),
+            {"ArnLike": {"aws:SourceArn": rules_arn}},
             principal={"Service": "events.amazonaws.com"},
         ),
     )

@@ -101,7 +101,6 @@ class ExporterFunction(pulumi.ComponentResource):
             queue_url=queue.url,
             policy=rendered(
                 resource_policies.dead_letters,
-                account_id=self._settings.aws.account_id,
                 queue_arn=queue.arn,
                 rules_arn=self._rules_arn,
             ),

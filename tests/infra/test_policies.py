@@ -251,8 +251,7 @@ def test_dead_letters_come_from_this_stacks_rules(graph):
     rules = "arn:aws:events:eu-west-1:111122223333:rule/aurora-sync"
 
     def sent(rule: str) -> str:
-        source = {"aws__SourceAccount": "111122223333", "aws__SourceArn": rule}
-        return decide(document, "sqs:SendMessage", queue, **source)
+        return decide(document, "sqs:SendMessage", queue, aws__SourceArn=rule)
 
     assert sent(f"{rules}_dev_public.orders") == "allow"
     assert sent(f"{rules}_dev-2_public.orders") == "none"
