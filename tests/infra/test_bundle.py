@@ -220,6 +220,7 @@ def test_certificates_beside_the_config_travel_with_it(with_tables):
     assert bundle.project_files(config)["config/certs/aurora.pem"] == b"certificate"
 
 
+@pytest.mark.slow
 def test_packages_that_are_not_to_be_had_are_told(tmp_path):
     with pytest.raises(ConfigError, match="cannot be installed"):
         bundle.build(CONFIG, tmp_path / "e.zip", platform="plan9_mips")
