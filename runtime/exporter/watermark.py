@@ -227,29 +227,21 @@ def newer_than(table: Table, above: str) -> sql.Composable:
     """
     column = sql.Identifier(table.spec.watermark_col)
     kind = table.watermark.plain_type
-    if table.spec.null_watermark != "include":
-        return sql.SQL("{} {} {}::{} AND {}").format(
-            column,
-            sql.SQL(">=" if kind == "date" else ">"),
-            sql.Literal(above),
-            sql.SQL(kind),
-            finite(table),
-        )
-    condition = sql.SQL("{} {} {}::{}").format(
+    newer = sql.SQL("{} {} {}::{}").format(
         column,
         sql.SQL(">=" if kind == "date" else ">"),
         sql.Literal(above),
         sql.SQL(kind),
     )
     if table.spec.null_watermark == "include":
-        condition = sql.SQL("({} OR {} IS NULL OR {} = '-infinity')").format(
-            condition, column, column
+        return sql.SQL("({} OR {} IS NULL OR {} = '-infinity')").format(
+            newer, column, column
         )
-    return condition
+    return sql.SQL("({} AND {})").format(newer, finite(table))
 
 
 def finite(table: Table) -> sql.Composable:
-    """Render the condition of a load: every row, but what the policy excludes."""
+    """Render the condition of every row, but what the policy excludes."""
     if table.spec.null_watermark == "include":
         return sql.SQL("TRUE")
     return sql.SQL("pg_catalog.isfinite({})").format(

@@ -1,0 +1,1 @@
+"""Tests of the exporter on real parts: PostgreSQL, emulated AWS, OpenBao."""

@@ -1,0 +1,422 @@
+"""Real parts for the exporter's tests; a database and a stack name for each test."""
+
+import csv
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+import boto3
+import msgspec
+import psycopg2
+import pytest
+from botocore.config import Config
+
+from infra import policies
+from infra.local import aurora_uploader, aws, postgres, vault
+from infra.local.parts import AWS_REGION, HOST, LocalStack
+from runtime.contract.aurora_sql import (
+    EXPORTER_ROLE,
+    admin_statements,
+    vault_admin_statements,
+)
+from runtime.contract.dialect import SESSION
+from runtime.contract.names import LakeKeys, quote_postgres
+from runtime.contract.records import LedgerState, Manifest, RunResult, ledger_key
+from runtime.contract.settings import ExporterSettings
+from runtime.contract.specs import Table, TableContract
+from runtime.exporter.credentials import AwsKeys, DatabaseUser
+from runtime.exporter.lake import Lake
+from runtime.exporter.ledger import Ledger
+from runtime.exporter.run import Surroundings, run_table
+from runtime.exporter.source import Source
+from tests.factories import make_column, make_contract, make_spec
+from tests.local.running import running
+
+PARTS = (
+    aws.PART,
+    postgres.PART,
+    aurora_uploader.PART,
+    vault.BACKEND_PART,
+    vault.PART,
+)
+BUCKET = "lake-of-tests"
+LEDGER = "ledger-of-tests"
+DATABASE_ROLE = "aurora-sync"
+# As the program registers it at Vault: a member of the exporter's role, for a while.
+CREATION = (
+    "CREATE ROLE \"{{name}}\" WITH LOGIN INHERIT PASSWORD '{{password}}' "
+    f"VALID UNTIL '{{{{expiration}}}}' IN ROLE {quote_postgres(EXPORTER_ROLE)}"
+)
+# The table that most tests use.
+ORDERS = """
+CREATE TABLE public.orders (
+  order_id BIGINT PRIMARY KEY,
+  status TEXT NOT NULL,
+  updated_at TIMESTAMPTZ DEFAULT NOW()
+)
+"""
+
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/exporter/" in item.path.as_posix() and "stack" in getattr(
+            item, "fixturenames", ()
+        ):
+            item.add_marker(pytest.mark.integration)
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """One database with its own stack name: nothing is shared between tests.
+
+    Attributes:
+        stack: The running parts.
+        name: Name of the database and of the deployment.
+        around: What a run needs.
+        user: A database user as Vault leases them.
+    """
+
+    stack: LocalStack
+    name: str
+    around: Surroundings
+    user: DatabaseUser
+    _open: list[Any] = field(default_factory=list)
+
+    def connect(self, **changes: Any) -> Any:
+        """Return a new autocommit connection, the superuser's by default."""
+        connection = psycopg2.connect(
+            postgres.aurora_dsn(self.stack), **{"dbname": self.name} | changes
+        )
+        connection.autocommit = True
+        self._open.append(connection)
+        return connection
+
+    def session(self, *statements: str, **changes: Any) -> Any:
+        """Return the cursor of a new session that has run these statements."""
+        cursor = self.connect(**changes).cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        return cursor
+
+    def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Run one statement in a session that ends before this returns."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query, params or None)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def value(self, query: str, *params: Any) -> Any:
+        """Return the only value of a query."""
+        ((found,),) = self.sql(query, *params)
+        return found
+
+    def table(self, ddl: str | None = None, /, **keys: Any) -> Table:
+        """Make a table, grant it to the exporter and freeze its contract."""
+        spec = make_spec(**keys)
+        if ddl is not None:
+            self.sql(ddl)
+        for statement in admin_statements([spec]):
+            self.sql(statement)
+        return Table(spec=spec, contract=self.contract(str(spec.source)))
+
+    def contract(self, name: str, **fields: Any) -> TableContract:
+        """Freeze the columns of a table as they are now."""
+        spec = make_spec(table_name=name)
+        session = self.session(*(f"SET {k} = '{v}'" for k, v in SESSION.items()))
+        session.execute(_CATALOG, (spec.source.sql,))
+        columns = tuple(
+            make_column(number, column, base, type=declared, kind=kind, nullable=null)
+            for number, column, declared, base, kind, null in session.fetchall()
+        )
+        session.connection.close()
+        return make_contract(columns, table=name, **fields)
+
+    @contextmanager
+    def source(self, seconds: float = 60, **settings: Any) -> Iterator[Source]:
+        """Open the exporter's own connection as a leased user."""
+        import time
+
+        source = Source(
+            msgspec.structs.replace(self.around.settings, **settings),
+            self.user,
+            time.monotonic() + seconds,
+            "aurora-sync test",
+        )
+        try:
+            yield source
+        finally:
+            source.close()
+
+    def run(self, table: Table, seconds: float = 60, **changes: Any) -> RunResult:
+        """Run the exporter once; `changes` are settings."""
+        around = self.around
+        if changes:
+            settings = msgspec.structs.replace(around.settings, **changes)
+            around = Surroundings(
+                settings=settings,
+                ledger_table=around.ledger_table,
+                s3=around.s3,
+                aws_keys=around.aws_keys,
+            )
+        return run_table(table, around, seconds)
+
+    def ledger(self, table: Table) -> Ledger:
+        """Return the table's ledger."""
+        return Ledger(self.around.ledger_table, self.name, table.spec.source)
+
+    def lake(self, table: Table) -> Lake:
+        """Return the table's chain of manifests."""
+        settings = self.around.settings
+        return Lake(self.around.s3, BUCKET, settings.kms_key_arn, self.keys(table))
+
+    def keys(self, table: Table) -> LakeKeys:
+        """Return where the table's objects stand."""
+        return LakeKeys(stack=self.name, table=table.spec.source)
+
+    def item(self, table: Table) -> dict[str, Any]:
+        """Return the ledger's item of the table as it is stored."""
+        key = {"pk": ledger_key(self.name, table.spec.source), "sk": "STATE"}
+        return self.around.ledger_table.get_item(Key=key, ConsistentRead=True).get(
+            "Item", {}
+        )
+
+    def state(self, table: Table) -> LedgerState:
+        """Return the ledger's state of the table."""
+        from runtime.contract.records import state_from_item
+
+        return state_from_item(self.item(table))
+
+    def manifests(self, table: Table) -> tuple[Manifest, ...]:
+        """Return the chain."""
+        return self.lake(table).after(0)
+
+    def rows(self, *manifests: Manifest) -> list[list[str]]:
+        """Return the rows of all files of manifests, as text."""
+        found = []
+        for file in (file for manifest in manifests for file in manifest.files):
+            body = self.around.s3.get_object(Bucket=BUCKET, Key=file.key)["Body"].read()
+            rows = list(csv.reader(StringIO(body.decode())))
+            assert len(rows) == file.rows
+            assert len(body) == file.bytes
+            found += rows
+        return found
+
+    def exported(self, *manifests: Manifest) -> list[str]:
+        """Return the first column of those rows, sorted."""
+        return sorted(row[0] for row in self.rows(*manifests))
+
+    def close(self) -> None:
+        """End all sessions and drop the database."""
+        for connection in self._open:
+            connection.close()
+        admin = psycopg2.connect(postgres.aurora_dsn(self.stack), dbname="postgres")
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute(f'DROP DATABASE "{self.name}" WITH (FORCE)')
+        admin.close()
+
+
+_CATALOG = """
+SELECT a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+  CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)
+    ELSE format_type(a.atttypid, a.atttypmod) END,
+  CASE WHEN t.typtype = 'e' THEN 'enum' WHEN t.typtype = 'r' THEN 'range'
+    WHEN t.typtype = 'c' THEN 'composite' WHEN t.typcategory = 'A' THEN 'array'
+    ELSE 'base' END,
+  NOT a.attnotnull
+FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
+"""
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Run the parts for all tests of the exporter."""
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    try:
+        with running(stack, *PARTS):
+            yield stack
+    finally:
+        postgres.remove(stack)
+
+
+@pytest.fixture(scope="session")
+def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
+    """Make bucket, ledger, roles and Vault's engine once; give them a stack name."""
+    key = aws.client(stack, "kms").create_key()["KeyMetadata"]["Arn"]
+    aws.client(stack, "s3").create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": AWS_REGION}
+    )
+    _associate_role(stack)
+    settings = ExporterSettings(
+        stack="unnamed",
+        bucket=BUCKET,
+        region=AWS_REGION,
+        kms_key_arn=key,
+        ledger_table=LEDGER,
+        aurora_host=HOST,
+        aurora_port=stack.port("postgres"),
+        aurora_database="unnamed",
+        aurora_sslmode="disable",
+        vault_addr=stack.url("vault_backend"),
+        vault_auth="approle",
+        vault_auth_mount="approle",
+        vault_role=_vault(stack),
+        vault_secret_id_file=str(stack.part_dir("vault") / "secret_id"),
+        vault_database_role=DATABASE_ROLE,
+        # Small enough that a test's table needs several.
+        chunk_bytes=100_000,
+    )
+    ledger = _ledger(stack)
+
+    def surroundings(name: str) -> Surroundings:
+        return Surroundings(
+            settings=msgspec.structs.replace(
+                settings, stack=name, aurora_database=name
+            ),
+            ledger_table=ledger,
+            s3=aws.client(stack, "s3"),
+            aws_keys=_no_keys,
+        )
+
+    return surroundings
+
+
+def _no_keys() -> AwsKeys:
+    raise AssertionError("AppRole needs no AWS keys")
+
+
+def _associate_role(stack: LocalStack) -> None:
+    """Give the cluster its role: it may write exports and nothing else."""
+    iam = aws.client(stack, "iam")
+    trust = {"AWS": aws.user_arn("aurora")}
+    role = iam.create_role(
+        RoleName="aurora-export",
+        AssumeRolePolicyDocument=_document("sts:AssumeRole", Principal=trust),
+    )
+    iam.put_role_policy(
+        RoleName="aurora-export",
+        PolicyName="exports",
+        PolicyDocument=_document(
+            "s3:PutObject", Resource=f"arn:aws:s3:::{BUCKET}/exports/*"
+        ),
+    )
+    stack.put_fact(aurora_uploader.ROLE_FACT, role["Role"]["Arn"])
+
+
+def _document(action: str, **more: Any) -> str:
+    statement = {"Effect": "Allow", "Action": action} | more
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    return msgspec.json.encode(document).decode()
+
+
+def _ledger(stack: LocalStack) -> Any:
+    keys = stack.fact("aws_keys")["admin"]
+    resource = boto3.Session(
+        aws_access_key_id=keys["access_key_id"],
+        aws_secret_access_key=keys["secret_access_key"],
+        region_name=AWS_REGION,
+    ).resource(
+        "dynamodb",
+        endpoint_url=stack.url("aws"),
+        config=Config(connect_timeout=3, read_timeout=10, max_pool_connections=32),
+    )
+    return resource.create_table(
+        TableName=LEDGER,
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def _vault(stack: LocalStack) -> str:
+    """Set up the database engine and AppRole; returns the role id."""
+    with psycopg2.connect(postgres.aurora_dsn(stack)) as admin:
+        with admin.cursor() as cursor:
+            password = stack.secret("vault_database_password")
+            for statement in (
+                *admin_statements([]),
+                *vault_admin_statements("aurora_sync_vault", "%s"),
+            ):
+                cursor.execute(statement, (password,) if "%s" in statement else None)
+    admin.close()
+    client: Any = vault.vault_client(stack)
+    client.sys.enable_secrets_engine("database")
+    client.secrets.database.configure(
+        name="aurora",
+        plugin_name="postgresql-database-plugin",
+        connection_url="postgresql://{{username}}:{{password}}@"
+        f"{HOST}:{stack.port('postgres')}/postgres?sslmode=disable",
+        username="aurora_sync_vault",
+        password=password,
+        allowed_roles=[DATABASE_ROLE],
+    )
+    client.secrets.database.create_role(
+        name=DATABASE_ROLE,
+        db_name="aurora",
+        creation_statements=[CREATION],
+        revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
+        default_ttl="15m",
+    )
+    policy = policies.vault_exporter(
+        database_mount="database", database_role=DATABASE_ROLE
+    )
+    client.sys.create_or_update_policy(DATABASE_ROLE, policy)
+    client.sys.enable_auth_method("approle")
+    approle = client.auth.approle
+    approle.create_or_update_approle(DATABASE_ROLE, token_policies=[DATABASE_ROLE])
+    secret = approle.generate_secret_id(DATABASE_ROLE)["data"]["secret_id"]
+    (stack.part_dir("vault") / "secret_id").write_text(secret + "\n")
+    return str(approle.read_role_id(DATABASE_ROLE)["data"]["role_id"])
+
+
+@pytest.fixture(scope="session")
+def leased_by_hand(stack: LocalStack, surroundings: Any) -> DatabaseUser:
+    """A user as Vault leases them, for tests that speak with the source alone."""
+    user = DatabaseUser(name="leased_by_hand", password=stack.secret("leased"))
+    with psycopg2.connect(postgres.aurora_dsn(stack)) as admin:
+        with admin.cursor() as cursor:
+            cursor.execute(
+                f"CREATE ROLE {user.name} LOGIN PASSWORD %s VALID UNTIL '2999-01-01' "
+                f"IN ROLE {EXPORTER_ROLE}",
+                (user.password,),
+            )
+    admin.close()
+    return user
+
+
+@pytest.fixture
+def scene(
+    stack: LocalStack,
+    surroundings: Callable[[str], Surroundings],
+    leased_by_hand: DatabaseUser,
+) -> Iterator[Scene]:
+    """A fresh database with the emulated aws_s3 in it."""
+    name = f"t{next(_numbers):03d}"
+    admin = psycopg2.connect(postgres.aurora_dsn(stack), dbname="postgres")
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres.DATABASE}"')
+    admin.close()
+    scene = Scene(
+        stack=stack, name=name, around=surroundings(name), user=leased_by_hand
+    )
+    try:
+        yield scene
+    finally:
+        scene.close()
