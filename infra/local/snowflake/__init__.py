@@ -1,0 +1,1 @@
+"""Snowflake of a local stack: fakesnow, repaired, and an engine for what it lacks."""

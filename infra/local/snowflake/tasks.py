@@ -1,0 +1,268 @@
+"""Tasks: triggered by their streams, each run one transaction, with a history.
+
+A body is accepted in exactly one shape, the one that cannot lose or double rows:
+
+    BEGIN
+      BEGIN TRANSACTION; INSERT | MERGE | UPDATE | DELETE …; COMMIT;
+    EXCEPTION WHEN OTHER THEN ROLLBACK; RAISE;
+    END
+"""
+
+import logging
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import sqlglot
+from fakesnow.instance import FakeSnow
+from snowflake.connector.errors import Error as SnowflakeError
+from sqlglot import TokenType, exp
+from sqlglot.errors import ParseError
+
+from infra.local.snowflake.objects import Catalog
+from infra.local.snowflake.reader import Name, Option, Reader, known_options
+from infra.local.snowflake.streams import HIDDEN, Streams, Touched, patiently
+from runtime.contract.errors import WarehouseError
+
+# The columns of INFORMATION_SCHEMA.TASK_HISTORY that are meant for people.
+RUNS_DDL = """_TASK_RUNS (QUERY_ID VARCHAR, DATABASE_NAME VARCHAR,
+    SCHEMA_NAME VARCHAR, NAME VARCHAR, STATE VARCHAR, ERROR_MESSAGE VARCHAR,
+    SCHEDULED_TIME TIMESTAMP, QUERY_START_TIME TIMESTAMP, COMPLETED_TIME TIMESTAMP)"""
+_OPTIONS = {
+    "WAREHOUSE": Option(),
+    # Not waited for: a local task runs as soon as its stream has rows.
+    "USER_TASK_MINIMUM_TRIGGER_INTERVAL_IN_SECONDS": Option(30),
+    "SUSPEND_TASK_AFTER_NUM_FAILURES": Option(10),
+    "USER_TASK_TIMEOUT_MS": Option(),
+    "ALLOW_OVERLAPPING_EXECUTION": Option(False, (False,)),
+    "ERROR_ON_NONDETERMINISTIC_MERGE": Option(True, (True,)),
+    "TIMEZONE": Option("UTC", ("UTC", "ETC/UTC")),
+    "QUERY_TAG": Option(),
+    "COMMENT": Option(),
+}
+_START = ("BEGIN", "BEGIN", "TRANSACTION")
+_FINISH = (
+    ("COMMIT",),
+    ("EXCEPTION", "WHEN", "OTHER", "THEN", "ROLLBACK"),
+    ("RAISE",),
+    ("END",),
+)
+_DML = (exp.Insert, exp.Merge, exp.Update, exp.Delete)
+_WORKERS = 3
+_SWEEP_SECONDS = 2
+# A failing task leaves its stream's rows, which would trigger it again at once.
+_PAUSE_AFTER_FAILURE_SECONDS = 1
+_log = logging.getLogger(__name__)
+
+
+def read_block(text: str) -> list[str]:
+    """Return the statements of a task's body, in order.
+
+    Raises:
+        WarehouseError: The body has another shape than the one we render.
+    """
+    reader = Reader(text)
+    if reader.take("EXECUTE"):
+        reader.need("IMMEDIATE")
+        reader = Reader(reader.text())
+    if not reader.take(*_START):
+        reader.refuse(" ".join(_START))
+    parts: list[list[Any]] = [[]]
+    for token in reader.tokens[len(_START) :]:
+        if token.token_type == TokenType.SEMICOLON:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    parts = [part for part in parts if part]
+    tail = [tuple(token.text.upper() for token in part) for part in parts[-4:]]
+    if tuple(tail) != _FINISH or len(parts) == len(_FINISH):
+        raise WarehouseError(
+            "body of a task is not one guarded transaction",
+            got=" ".join(tail[-1]) if tail else "nothing",
+            allowed="BEGIN TRANSACTION; …; COMMIT; EXCEPTION WHEN OTHER THEN"
+            " ROLLBACK; RAISE; END",
+        )
+    statements = [
+        reader.sql[part[0].start : part[-1].end + 1] for part in parts[: -len(_FINISH)]
+    ]
+    for statement in statements:
+        _check_statement(statement)
+    return statements
+
+
+def _check_statement(statement: str) -> None:
+    try:
+        tree = sqlglot.parse_one(statement, read="snowflake")
+    except ParseError as error:
+        raise WarehouseError(f"statement of a task: {error}") from error
+    if not isinstance(tree, _DML):
+        raise WarehouseError(
+            "statement is not allowed in a task",
+            got=statement[:60],
+            allowed="INSERT, MERGE, UPDATE, DELETE",
+        )
+
+
+class Tasks:
+    """All tasks.
+
+    Args:
+        catalog: Where tasks are defined.
+        snow: The repaired fakesnow.
+        streams: What triggers tasks.
+    """
+
+    def __init__(self, catalog: Catalog, snow: FakeSnow, streams: Streams) -> None:
+        self._catalog = catalog
+        self._snow = snow
+        self._streams = streams
+        self._lock = threading.Lock()
+        self._running: set[Name] = set()
+        self._not_before: dict[Name, float] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+        self._pool = ThreadPoolExecutor(_WORKERS, "task")
+
+    def start(self) -> None:
+        """Begin to watch the streams."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """Finish the runs under way and begin no others."""
+        self._stopping = True
+        self._wake.set()
+        self._pool.shutdown(cancel_futures=True)
+
+    def wake(self) -> None:
+        """Look at the streams now."""
+        self._wake.set()
+
+    def create(self, name: Name, reader: Reader) -> None:
+        """Make a task, suspended, from the rest of CREATE TASK."""
+        options = known_options(reader.options("WHEN", "AS"), _OPTIONS, "task")
+        if "WAREHOUSE" not in options:
+            reader.refuse("WAREHOUSE = …")
+        reader.need("WHEN")
+        condition = reader.until("AS")
+        body = reader.rest()
+        read_block(body)
+        self._catalog.put(
+            "TASK",
+            name,
+            {
+                "definition": body,
+                "condition": condition,
+                "streams": _streams(condition, name),
+                "warehouse": options["WAREHOUSE"],
+                "comment": options.get("COMMENT", ""),
+                "limit": options["SUSPEND_TASK_AFTER_NUM_FAILURES"],
+                "failures": 0,
+                "state": "suspended",
+            },
+        )
+
+    def set_state(self, name: Name, state: str) -> None:
+        """Resume (`started`) or suspend (`suspended`) a task."""
+        self._catalog.get("TASK", name)
+        self._catalog.update("TASK", name, state=state, failures=0)
+        self._wake.set()
+
+    def execute(self, name: Name) -> None:
+        """Run a task once, soon, whatever its condition and state."""
+        self._catalog.get("TASK", name)
+        self._pool.submit(self._run_alone, name)
+
+    def _watch(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_SWEEP_SECONDS)
+            self._wake.clear()
+            for name, task in self._catalog.all("TASK"):
+                if task["state"] == "started" and self._due(name, task):
+                    self._submit(name)
+
+    def _due(self, name: Name, task: dict[str, Any]) -> bool:
+        if time.monotonic() < self._not_before.get(name, 0):
+            return False
+        try:
+            return any(self._streams.has_data(Name(*s)) for s in task["streams"])
+        except (duckdb.Error, SnowflakeError) as error:
+            _log.warning("condition of task %s: %s", name.sql, error)
+            return False
+
+    def _submit(self, name: Name) -> None:
+        with self._lock:
+            if name in self._running or self._stopping:
+                return
+            self._running.add(name)
+        self._pool.submit(self._run, name)
+
+    def _run_alone(self, name: Name) -> None:
+        """Wait for a run under way, then run."""
+        while not self._stopping:
+            with self._lock:
+                if name not in self._running:
+                    self._running.add(name)
+                    break
+            time.sleep(0.05)
+        self._run(name)
+
+    def _run(self, name: Name) -> None:
+        try:
+            task = self._catalog.get("TASK", name)
+            started, error = datetime.now(UTC), ""
+            try:
+                patiently(lambda: self._transaction(name, task["definition"]))
+            except Exception as failure:
+                # Whatever it is, it belongs into the history.
+                error = str(failure)
+            self._record(name, task, started, error)
+        finally:
+            with self._lock:
+                self._running.discard(name)
+            # Rows that came during the run have no other event to trigger the next.
+            self._wake.set()
+
+    def _transaction(self, name: Name, body: str) -> None:
+        with self._snow.connect(name.database, name.schema) as session:
+            touched = Touched()
+            with self._streams.transaction(session._duck_conn, touched):
+                for statement in read_block(body):
+                    tree = sqlglot.parse_one(statement, read="snowflake")
+                    touched.add(self._streams.touched(tree, session))
+                    session.cursor().execute(statement)
+
+    def _record(
+        self, name: Name, task: dict[str, Any], started: datetime, error: str
+    ) -> None:
+        failures = task["failures"] + 1 if error else 0
+        changes: dict[str, Any] = {"failures": failures}
+        if error:
+            _log.warning("task %s failed: %s", name.sql, error)
+            self._not_before[name] = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
+            if task["limit"] and failures >= task["limit"]:
+                changes["state"] = "suspended"
+        self._catalog.update("TASK", name, **changes)
+        began, ended = (t.replace(tzinfo=None) for t in (started, datetime.now(UTC)))
+        state = "FAILED" if error else "SUCCEEDED"
+        run = (str(uuid.uuid4()), *name, state, error or None, began, began, ended)
+        marks = ", ".join("?" * len(run))
+        sql = f"INSERT INTO {Name('', name.database, HIDDEN).sql}._TASK_RUNS"
+        duck = self._snow.duck_conn.cursor()
+        patiently(lambda: duck.execute(f"{sql} VALUES ({marks})", run))
+
+
+def _streams(condition: str, task: Name) -> list[Name]:
+    """Return the streams of `SYSTEM$STREAM_HAS_DATA('…') [OR …]`."""
+    reader = Reader(condition, task.database, task.schema)
+    streams = []
+    while True:
+        reader.need("SYSTEM$STREAM_HAS_DATA", "(")
+        streams.append(Reader(reader.text(), task.database, task.schema).name())
+        reader.need(")")
+        if not reader.take("OR"):
+            reader.finish()
+            return streams
