@@ -1,0 +1,201 @@
+"""`contract refresh` and `table add`: from the source's catalog to files.
+
+Everything is read and judged first, for all tables; files are written only when
+nothing is wrong.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from runtime.contract.errors import ConfigError, ConfigErrors
+from runtime.contract.loader import contract_path, convert, load_specs, read_json
+from runtime.contract.names import SourceName
+from runtime.contract.rules import collisions, repeated, spec_problems
+from runtime.contract.specs import Table, TableContract, TableSpec
+from runtime.ops.discover import discover
+from runtime.ops.files import write_all
+from runtime.ops.selection import select_specs
+from runtime.ops.source import told
+
+
+class Refreshed(Struct, frozen=True, kw_only=True):
+    """What became of one table's contract.
+
+    Attributes:
+        table: The source table.
+        file: Path of the contract.
+        change: Whether the file is new, different or as it was.
+        columns: How many columns the table has now.
+        added: Names of columns that have come.
+        dropped: Names of columns that have gone.
+    """
+
+    table: str
+    file: str
+    change: Literal["created", "changed", "unchanged"]
+    columns: int
+    added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def refresh(
+    config: Path, connection: Any, names: Sequence[str] = ()
+) -> tuple[Refreshed, ...]:
+    """Bring contracts in line with Aurora's catalog.
+
+    Args:
+        config: Path of `sync_config.json`.
+        connection: A session made by `runtime.ops.source.connect`.
+        names: Source tables; none means all of the config.
+
+    Raises:
+        ConfigErrors: With what is wrong with any of the tables; no file was written.
+        SourceError: When Aurora refuses or does not answer.
+    """
+    specs = load_specs(config)
+    chosen = select_specs(specs, names, config)
+    found = _discovered(config, connection, chosen)
+    _check_collisions(config, specs, found)
+    return _written(config, found, {})
+
+
+def add(config: Path, connection: Any, entry: Mapping[str, Any]) -> Refreshed:
+    """Add a table to the config and freeze its contract.
+
+    Args:
+        config: Path of `sync_config.json`; made when absent.
+        connection: A session made by `runtime.ops.source.connect`.
+        entry: The new entry as it will stand in the file.
+
+    Raises:
+        ConfigErrors: With what is wrong with the config as it is, the entry or the
+            table; no file was written.
+        SourceError: When Aurora refuses or does not answer.
+    """
+    specs: tuple[TableSpec, ...] = ()
+    raw: dict[str, Any] = {"tables": []}
+    if config.exists():
+        specs = load_specs(config)
+        raw = json.loads(config.read_bytes())
+    problems: list[ConfigError] = []
+    where = f"{config}: new entry"
+    spec = convert(dict(entry), TableSpec, where, problems)
+    if spec is not None:
+        problems.extend(spec_problems(spec, where))
+        if not problems:
+            problems.extend(repeated([*specs, spec], str(config)))
+    if spec is None or problems:
+        raise ConfigErrors(problems)
+    found = _discovered(config, connection, (spec,))
+    _check_collisions(config, (*specs, spec), found)
+    raw["tables"].append(dict(entry))
+    text = json.dumps(raw, indent=2, ensure_ascii=False) + "\n"
+    # The config comes last: a table without entry is nothing, an entry without
+    # contract is an error.
+    (added,) = _written(config, found, {config: text.encode()})
+    return added
+
+
+Found = dict[SourceName, tuple[Table, TableContract | None]]
+
+
+def _discovered(config: Path, connection: Any, specs: Sequence[TableSpec]) -> Found:
+    """Read all tables in one snapshot, and tell all their problems at once."""
+    problems: list[ConfigError] = []
+    found: Found = {}
+    with told("Aurora"), closing(connection.cursor()) as cursor:
+        for spec in specs:
+            path = contract_path(config, spec.source)
+            try:
+                former = _former(path, spec)
+                contract = discover(cursor, spec, former, str(path))
+                found[spec.source] = (Table(spec=spec, contract=contract), former)
+            except ConfigErrors as errors:
+                problems.extend(errors.problems)
+        connection.rollback()
+    if problems:
+        raise ConfigErrors(problems)
+    return found
+
+
+def _former(path: Path, spec: TableSpec) -> TableContract | None:
+    """Read the contract so far, even one that no longer serves its entry."""
+    if not path.exists():
+        return None
+    problems: list[ConfigError] = []
+    remedy = "restore it from version control: it holds the places of columns in files"
+    try:
+        former = convert(read_json(path, remedy), TableContract, str(path), problems)
+    except ConfigError as error:
+        raise ConfigErrors([error]) from error
+    if former is not None and former.table != str(spec.source):
+        problems.append(
+            ConfigError(
+                "is the contract of another table",
+                subject=str(path),
+                got=former.table,
+                allowed=str(spec.source),
+                remedy="remove the file",
+            )
+        )
+    if former is None or problems:
+        raise ConfigErrors(problems)
+    return former
+
+
+def _check_collisions(config: Path, specs: Sequence[TableSpec], found: Found) -> None:
+    """Tables that share an object in Snowflake are told before anything is written."""
+    tables = []
+    for spec in specs:
+        if spec.source in found:
+            tables.append(found[spec.source][0])
+            continue
+        path = contract_path(config, spec.source)
+        contract = _former(path, spec)
+        if contract is not None:
+            tables.append(Table(spec=spec, contract=contract))
+    problems = list(collisions(tables))
+    if problems:
+        raise ConfigErrors(problems)
+
+
+def _written(
+    config: Path, found: Found, more: Mapping[Path, bytes]
+) -> tuple[Refreshed, ...]:
+    files, results = {}, []
+    for source, (table, former) in found.items():
+        path = contract_path(config, source)
+        text = _text(table.contract)
+        same = path.exists() and path.read_bytes() == text
+        if not same:
+            files[path] = text
+        was = former.live if former else ()
+        names = {column.name for _, column in table.contract.live}
+        old_names = {column.name for _, column in was}
+        results.append(
+            Refreshed(
+                table=str(source),
+                file=str(path),
+                change="unchanged" if same else "changed" if former else "created",
+                columns=len(table.contract.live),
+                added=tuple(
+                    column.name
+                    for _, column in table.contract.live
+                    if former and column.name not in old_names
+                ),
+                dropped=tuple(c.name for _, c in was if c.name not in names),
+            )
+        )
+    write_all(files | dict(more))
+    return tuple(results)
+
+
+def _text(contract: TableContract) -> bytes:
+    plain = msgspec.to_builtins(contract)
+    return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()

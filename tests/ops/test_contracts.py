@@ -1,0 +1,193 @@
+"""`contract refresh` and `table add`: all or nothing, and the rest stays as it is."""
+
+import json
+
+import pytest
+
+from runtime.contract.errors import ConfigErrors
+from runtime.contract.loader import load_tables
+from runtime.ops import contracts
+from runtime.ops.contracts import add, refresh
+
+COLUMNS = "id BIGINT PRIMARY KEY, at TIMESTAMPTZ NOT NULL"
+
+
+def files(source) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(source.config.parent)): path.read_bytes()
+        for path in source.config.parent.rglob("*")
+        if path.is_file()
+    }
+
+
+def problems(call, *args) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        call(*args)
+    return str(caught.value)
+
+
+@pytest.fixture
+def two(source):
+    """A config of two tables that exist."""
+    source.sql("CREATE TABLE {s}.a (" + COLUMNS + ", n INT)")
+    source.sql("CREATE TABLE {s}.b (" + COLUMNS + ")")
+    source.write_config({"table_name": "a"}, {"table_name": "b"})
+    return source
+
+
+class TestRefresh:
+    """Contracts follow the catalog."""
+
+    def test_it_creates_then_leaves_alone_then_changes(self, two):
+        first = refresh(two.config, two.session)
+        assert [each.change for each in first] == ["created", "created"]
+        assert len(load_tables(two.config)) == 2
+        before = files(two)
+        again = refresh(two.config, two.session)
+        assert [each.change for each in again] == ["unchanged", "unchanged"]
+        assert files(two) == before
+        two.sql("ALTER TABLE {s}.a DROP COLUMN n", "ALTER TABLE {s}.a ADD COLUMN m INT")
+        changed = refresh(two.config, two.session)
+        assert [each.change for each in changed] == ["changed", "unchanged"]
+        assert (changed[0].added, changed[0].dropped) == (("m",), ("n",))
+        assert [c.name for c in two.contract("a").columns] == ["id", "at", "n", "m"]
+
+    def test_only_the_named_tables_are_read(self, two):
+        two.sql("DROP TABLE {s}.b")
+        (only,) = refresh(two.config, two.session, [f"{two.schema}.a"])
+        assert only.table == f"{two.schema}.a"
+
+    def test_the_files_are_stable_text_for_people(self, two):
+        two.sql('ALTER TABLE {s}.a ADD COLUMN "Größe" INT')
+        refresh(two.config, two.session)
+        text = (two.config.parent / "contracts" / f"{two.schema}.a.json").read_text()
+        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+        assert "Größe" in text
+
+    def test_the_problems_of_all_tables_are_told_and_nothing_is_written(self, source):
+        source.sql("CREATE TABLE {s}.a (id INT, at TEXT)")
+        source.sql("CREATE TABLE {s}.c (" + COLUMNS + ")")
+        source.write_config(*({"table_name": name} for name in "abc"))
+        before = files(source)
+        text = problems(refresh, source.config, source.session)
+        s = source.schema
+        assert f"{s}.a: primary_key id is not guaranteed" in text
+        assert "watermark column 'at' has a type that cannot be one" in text
+        assert f"{s}.b: there is no such table" in text
+        assert f"{s}.c:" not in text
+        assert files(source) == before
+
+    def test_an_unreadable_former_contract_is_not_overwritten(self, two):
+        refresh(two.config, two.session)
+        path = two.config.parent / "contracts" / f"{two.schema}.a.json"
+        path.write_text("{")
+        assert "is not valid JSON" in problems(refresh, two.config, two.session)
+        assert path.read_text() == "{"
+
+    def test_the_contract_of_another_table_is_not_taken_for_its_past(self, two):
+        refresh(two.config, two.session)
+        folder = two.config.parent / "contracts"
+        own, other = (folder / f"{two.schema}.{name}.json" for name in "ab")
+        own.write_bytes(other.read_bytes())
+        text = problems(refresh, two.config, two.session)
+        assert "is the contract of another table" in text
+
+    def test_tables_that_would_share_an_object_in_snowflake_are_refused(self, source):
+        source.sql(
+            "CREATE TABLE {s}.a (" + COLUMNS + ")",
+            'CREATE TABLE {s}."A" (' + COLUMNS + ")",
+        )
+        source.write_config({"table_name": "a"}, {"table_name": "A"})
+        assert "shares an object" in problems(refresh, source.config, source.session)
+        assert not (source.config.parent / "contracts").exists()
+
+    def test_unknown_names_are_told_with_those_that_are_known(self, two):
+        text = problems(refresh, two.config, two.session, ["nothing", "x.y"])
+        assert "argument TABLE: is not a qualified table name" in text
+        assert f"table x.y: is not in the config; allowed: {two.schema}.a" in text
+
+    def test_a_config_without_tables_is_told(self, source):
+        source.write_config()
+        assert "lists no tables" in problems(refresh, source.config, source.session)
+
+    def test_a_full_disk_changes_no_file(self, two, monkeypatch):
+        refresh(two.config, two.session)
+        two.sql(
+            "ALTER TABLE {s}.a ADD COLUMN m INT", "ALTER TABLE {s}.b ADD COLUMN m INT"
+        )
+        before = files(two)
+        asked = []
+
+        def full(handle):
+            asked.append(handle)
+            if len(asked) == 2:
+                raise OSError(28, "No space left on device", "b.json")
+
+        monkeypatch.setattr("runtime.ops.files.os.fsync", full)
+        assert "No space left" in str(
+            pytest.raises(contracts.ConfigError, refresh, two.config, two.session).value
+        )
+        assert files(two) == before
+
+
+class TestAdd:
+    """`table add` writes entry and contract together."""
+
+    def entry(self, source, **more):
+        return {
+            "table_name": f"{source.schema}.t",
+            "watermark_col": "at",
+            "primary_key": "id",
+        } | more
+
+    def test_the_rest_of_the_config_is_kept(self, two):
+        raw = json.loads(two.config.read_text())
+        raw = {"$schema": "./x.json", "tables": raw["tables"]}
+        raw["tables"][0]["schedule"] = "daily"
+        two.config.write_text(json.dumps(raw))
+        refresh(two.config, two.session)
+        two.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
+        entry = self.entry(two, primary_key=["id"])
+        added = add(two.config, two.session, entry)
+        assert (added.change, added.columns) == ("created", 2)
+        raw["tables"].append(entry)
+        assert two.config.read_text() == json.dumps(raw, indent=2) + "\n"
+        assert len(load_tables(two.config)) == 3
+
+    def test_the_first_table_makes_the_config(self, source):
+        source.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
+        add(source.config, source.session, self.entry(source))
+        assert [table.spec.key for table in load_tables(source.config)] == [("id",)]
+
+    def test_a_table_stands_once_however_it_is_written(self, two):
+        two.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
+        add(two.config, two.session, self.entry(two))
+        before = files(two)
+        quoted = self.entry(two, table_name=f'"{two.schema}"."t"')
+        text = problems(add, two.config, two.session, quoted)
+        assert "table stands twice" in text
+        assert files(two) == before
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            ({"table_name": "t"}, "is not a qualified table name"),
+            ({"schedule": "now and then"}, "is not a schedule"),
+            ({"primary_key": []}, "is empty"),
+            ({"primary_key": "nope"}, "primary_key names a column"),
+            ({"watermark_col": "id"}, "cannot be one"),
+            ({"colour": "red"}, "unknown key 'colour'"),
+        ],
+    )
+    def test_a_wrong_entry_changes_no_file(self, source, wrong, told):
+        source.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
+        source.write_config()
+        before = files(source)
+        entry = self.entry(source, **wrong)
+        assert told in problems(add, source.config, source.session, entry)
+        assert files(source) == before
+
+    def test_a_broken_config_is_told_before_the_source_is_asked(self, source):
+        source.config.write_text('{"tables": 5}')
+        text = problems(add, source.config, None, self.entry(source))
+        assert "is not a sync config" in text
