@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra import bundle
 from infra.local import admin_sql, aurora_uploader, aws, postgres, vault
-from infra.local.adapter import metrics
+from infra.local.adapter import metrics, record
 from infra.local.parts import HOST, LocalStack, Part
 from infra.local.processes import (
     LocalError,
@@ -105,6 +105,9 @@ def up(
             load_specs(config)
             ahead.submit(import_module, "infra.program")
         with report.timed("parts"):
+            if "dead" in part_states(stack).values():
+                # The others hold sessions with what is gone.
+                stop_parts(stack)
             start_parts(stack, PARTS, progress)
         if deploy:
             _deploy(stack, config.resolve(), report, progress)
@@ -196,7 +199,8 @@ def status(folder: Path) -> dict[str, Any]:
         "parts": parts,
         "ports": stack.read().get("ports", {}),
         "config": stack.fact("config"),
-        "deployed": stack.fact("outputs"),
+        "resources": len(record.resources(stack.dir)),
+        "outputs": stack.fact("outputs"),
     }
 
 

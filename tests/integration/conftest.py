@@ -17,7 +17,7 @@ from infra.local import aws, postgres, stack
 from infra.local.parts import LocalStack
 from infra.local.snowflake.part import connect
 from runtime.contract.loader import contract_path
-from runtime.contract.specs import Table, TableContract
+from runtime.contract.specs import Table
 from tests.factories import make_entry, make_table
 
 MERGE_SECONDS = 30.0
@@ -102,7 +102,8 @@ class Sandbox:
         """Run a statement in the local Snowflake."""
         with closing(connect(self.local, "ANALYTICS")) as connection:
             with connection.cursor() as cursor:
-                return list(cursor.execute(statement).fetchall())
+                cursor.execute(statement)
+                return list(cursor.fetchall())
 
     def aws(self, service: str) -> Any:
         """Return a client with the operator's rights."""
@@ -163,8 +164,3 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield made
     finally:
         stack.down(made.folder)
-
-
-def evolved(table: Table, contract: TableContract) -> Table:
-    """Return the table under another contract."""
-    return Table(spec=table.spec, contract=contract)

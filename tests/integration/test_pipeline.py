@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.local.aws import assumed_client
 from tests.integration.conftest import Sandbox
 
 ORDERS = """
@@ -59,8 +60,6 @@ def test_a_file_that_appears_in_the_lake_is_merged_without_the_exporter(
 def test_the_clusters_role_may_write_this_stacks_exports_only(
     sandbox: Sandbox, key: str
 ) -> None:
-    from infra.local.aws import assumed_client
-
     s3 = assumed_client(
         sandbox.local, "s3", "aurora", sandbox.local.fact("aurora_role_arn")
     )

@@ -13,12 +13,11 @@ from infra.local.adapter import aws_identity, snowflake
 from infra.local.adapter.cloud import (
     HANDLERS,
     LocalCloud,
-    Resource,
     plain,
-    resources,
     shown,
 )
-from infra.local.adapter.deployment import _stop_vanished, _write
+from infra.local.adapter.deployment import _stop_vanished
+from infra.local.adapter.record import Resource, resources, write
 from infra.local.adapter.site import Site
 from infra.local.parts import LocalStack
 from infra.local.processes import LocalError
@@ -81,6 +80,11 @@ def test_a_type_without_handler_is_named(cloud: LocalCloud) -> None:
         cloud.call(MockCallArgs(token="aws:ec2/getAmi:getAmi", args={}, provider=""))
 
 
+def test_an_input_that_is_missing_is_named(cloud: LocalCloud) -> None:
+    with pytest.raises(LocalError, match="AccountRole x: .*no name"):
+        cloud.new_resource(resource(ROLE, "x", {}))
+
+
 def test_a_component_is_nothing_to_make(cloud: LocalCloud) -> None:
     args = MockResourceArgs(typ="aurora-sync:index:X", name="x", inputs={})
     assert cloud.new_resource(args) == ("x-id", {})
@@ -119,7 +123,7 @@ def test_the_record_holds_paths_and_no_secrets() -> None:
 
 def test_the_record_is_read_back_and_is_private(tmp_path: Path) -> None:
     one = Resource(type=ROLE, name="x", id="R", inputs={"name": "R"})
-    _write(tmp_path, {(ROLE, "x"): one})
+    write(tmp_path, [one])
     assert resources(tmp_path) == [one]
     assert (tmp_path / "resources.json").stat().st_mode & 0o077 == 0
 

@@ -9,8 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -26,19 +25,29 @@ from infra.local.adapter import (
     aws_lake,
     aws_network,
     snowflake,
+    snowflake_account,
     vault,
 )
+from infra.local.adapter.record import Resource
 from infra.local.adapter.site import Call, Handler, Inputs, Site
 from infra.local.processes import LocalError
 
-_MODULES = (aws_network, aws_identity, aws_lake, aws_compute, vault, snowflake)
+_MODULES = (
+    aws_network,
+    aws_identity,
+    aws_lake,
+    aws_compute,
+    vault,
+    snowflake_account,
+    snowflake,
+)
 HANDLERS: dict[str, Handler] = {
     kind: handler for module in _MODULES for kind, handler in module.HANDLERS.items()
 }
 CALLS: dict[str, Call] = {
     **aws_network.CALLS,
     **vault.CALLS,
-    **snowflake.CALLS,
+    **snowflake_account.CALLS,
 }
 # What stops when its table leaves the config. All else stays: it may hold data.
 STOPPERS: dict[str, Callable[[Site, Inputs], None]] = {
@@ -57,37 +66,6 @@ _REFUSALS = (
 )
 
 Progress = Callable[[str, str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resource:
-    """A resource of the last deployment, as `resources.json` keeps it.
-
-    Attributes:
-        type: Pulumi's token of its type.
-        name: Logical name.
-        id: Physical id.
-        inputs: Its inputs; secrets are left out.
-    """
-
-    type: str
-    name: str
-    id: str
-    inputs: dict[str, Any] = field(default_factory=dict)
-
-
-def resources_file(folder: Path) -> Path:
-    """Return where a stack keeps its resource graph."""
-    return folder / "resources.json"
-
-
-def resources(folder: Path) -> list[Resource]:
-    """Return the resource graph of the last deployment; empty before the first."""
-    try:
-        entries = json.loads(resources_file(folder).read_text())
-    except FileNotFoundError:
-        return []
-    return [Resource(**entry) for entry in entries]
 
 
 class LocalCloud(pulumi.runtime.Mocks):
@@ -155,7 +133,8 @@ class LocalCloud(pulumi.runtime.Mocks):
                     subject=f"{resource.type} {resource.name}",
                 )
             self.made[key] = resource
-        self._progress(resource.type, resource.name)
+            # One call at a time, so that lines of a terminal stay whole.
+            self._progress(resource.type, resource.name)
 
 
 def _known(table: dict[str, Any], kind: str, subject: str) -> Any:
@@ -176,6 +155,13 @@ def _told(kind: str, name: str) -> Iterator[None]:
     except _REFUSALS as error:
         raise LocalError(
             f"a part refuses: {error}", subject=f"{kind} {name}".rstrip()
+        ) from error
+    except KeyError as error:
+        raise LocalError(
+            "the program leaves out what is needed to make this",
+            subject=f"{kind} {name}".rstrip(),
+            got=f"no {error.args[0]}",
+            remedy="set it in the program, or make its handler do without",
         ) from error
 
 

@@ -1,7 +1,5 @@
 """Runs the very Pulumi program on a local stack."""
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,14 +11,8 @@ from pulumi.runtime import mocks as pulumi_mocks
 from pulumi.runtime.settings import get_root_resource
 
 from infra.local.adapter import landscape
-from infra.local.adapter.cloud import (
-    STOPPERS,
-    LocalCloud,
-    Progress,
-    Resource,
-    resources,
-    resources_file,
-)
+from infra.local.adapter.cloud import STOPPERS, LocalCloud, Progress
+from infra.local.adapter.record import Resource, resources, write
 from infra.local.adapter.site import Sessions, Site
 from infra.local.parts import LocalStack
 from infra.stack import PROJECT
@@ -70,10 +62,10 @@ def run(
             outputs = _execute(cloud, given)
         except BaseException:
             # What stood before may stand still.
-            _write(stack.dir, {**before, **cloud.made})
+            write(stack.dir, {**before, **cloud.made}.values())
             raise
         stopped = _stop_vanished(site, before, cloud.made)
-        _write(stack.dir, cloud.made)
+        write(stack.dir, cloud.made.values())
         stack.put_fact("outputs", outputs)
     finally:
         sessions.close()
@@ -110,12 +102,3 @@ def _stop_vanished(
             STOPPERS[resource.type](site, resource.inputs)
             stopped.append(f"{resource.type.rpartition(':')[2]} {resource.name}")
     return tuple(stopped)
-
-
-def _write(folder: Path, made: Mapping[tuple[str, str], Resource]) -> None:
-    entries = [asdict(made[key]) for key in sorted(made)]
-    draft = resources_file(folder).with_suffix(".new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as out:
-        json.dump(entries, out, indent=1)
-    draft.replace(resources_file(folder))
