@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +100,9 @@ def up(
     stack, report = LocalStack(folder), Report()
     with exclusive(stack), ThreadPoolExecutor(max_workers=2) as ahead:
         if deploy:
-            # While the parts start, the program's libraries are read (two seconds).
             load_specs(config)
-            ahead.submit(import_module, "infra.program")
+            # While the parts start, the program's libraries are read (two seconds).
+            ahead.submit(_load_program)
         with report.timed("parts"):
             if "dead" in part_states(stack).values():
                 # The others hold sessions with what is gone.
@@ -234,11 +233,18 @@ def run_sql(folder: Path, where: str, statement: str) -> list[dict[str, Any]]:
     return admin_sql.run(running(folder), where, statement)
 
 
+def _load_program() -> None:
+    from infra.local.adapter import deployment
+
+    deployment.load_program()
+
+
 def _deploy(
     stack: LocalStack, config: Path, report: Report, progress: Progress
 ) -> None:
     specs = load_specs(config)
     with ThreadPoolExecutor(max_workers=1) as aside:
+        progress("bundle", "building")
         with report.timed("bundle and libraries"):
             package = aside.submit(
                 bundle.build,
@@ -253,6 +259,7 @@ def _deploy(
             for table in report.missing:
                 progress(f"table {table}", "not in Aurora yet, no rights given")
             zip_file = package.result()
+        progress("bundle", "ready")
     with report.timed("program"):
         done: Deployment = deployment.run(stack, config, zip_file, progress)
     stack.put_fact("config", str(config))
