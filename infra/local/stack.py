@@ -90,7 +90,7 @@ def up(
     Args:
         folder: Folder of the stack; made when absent.
         config: The `sync_config.json`.
-        deploy: False starts the parts only.
+        deploy: False starts the parts only, and remembers the config.
         progress: Told what is being made and its state.
 
     Raises:
@@ -99,6 +99,15 @@ def up(
     """
     stack, report = LocalStack(folder), Report()
     with exclusive(stack), ThreadPoolExecutor(max_workers=2) as ahead:
+        if not stack.exists and not _is_empty(stack.dir):
+            # `down` removes the folder with all that is in it.
+            raise LocalError(
+                "folder holds other things than a local stack",
+                subject=str(stack.dir),
+                allowed="an empty folder, or one that does not exist yet",
+                remedy="name another one with --dir",
+            )
+        stack.put_fact("config", str(config.resolve()))
         if deploy:
             load_specs(config)
             # While the parts start, the program's libraries are read (two seconds).
@@ -154,12 +163,13 @@ def down(folder: Path) -> bool:
         stop_parts(stack)
         postgres.remove(stack)
         # Only what is ours: someone may have named a folder with other things in it.
-        if existed or _only_lock(stack.dir):
+        if existed or _is_empty(stack.dir):
             shutil.rmtree(stack.dir)
     return existed
 
 
-def _only_lock(folder: Path) -> bool:
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing but locks stands in the folder."""
     return {path.name for path in folder.iterdir()} <= {".busy", ".lock"}
 
 

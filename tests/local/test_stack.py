@@ -280,8 +280,10 @@ def test_a_killed_up_is_completed_beside_another_stack_and_leaves_nothing(
     assert stack.status(own.folder)["state"] == "running"
 
 
-def test_down_spares_what_is_no_stack(tmp_path: Path) -> None:
+def test_a_folder_with_other_things_is_no_place_for_a_stack(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("someone's")
+    with pytest.raises(LocalError, match="other things"):
+        stack.up(tmp_path, tmp_path / "sync_config.json", deploy=False)
     assert stack.down(tmp_path) is False
     assert (tmp_path / "kept.txt").exists()
     assert stack.down(tmp_path / "absent") is False
