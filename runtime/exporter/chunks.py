@@ -18,9 +18,11 @@ from runtime.contract.specs import Table
 # Blocks that are sampled for the bounds, whatever the size of the table.
 _SAMPLE_BLOCKS = 2000
 _BLOCK_BYTES = 8192
-# A plan is one ledger item, and DynamoDB takes 400 KB; beyond, chunks grow.
+# A plan is one ledger item, and DynamoDB takes 400 KB; beyond, chunks grow. Each bound
+# stands in it twice.
 # Source: Amazon DynamoDB developer guide, quotas, item size.
-_MOST_CHUNKS = 3000
+MOST_CHUNKS = 3000
+_MOST_BOUND_BYTES = 120_000
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -107,6 +109,7 @@ def cut(
     cursor.execute(
         """
         SELECT c.relkind::pg_catalog.text,
+          pg_catalog.pg_relation_size(c.oid)::pg_catalog.int8,
           COALESCE(pg_catalog.sum(pg_catalog.pg_table_size(t.relid)),
             pg_catalog.pg_table_size(c.oid))::pg_catalog.int8
         FROM pg_catalog.pg_class AS c
@@ -116,35 +119,41 @@ def cut(
         """,
         (table.spec.source.sql,),
     )
-    kind, size = cursor.fetchone()
-    wanted = min(_MOST_CHUNKS, max(at_least, math.ceil(size / chunk_bytes)))
+    kind, own, size = cursor.fetchone()
+    wanted = min(MOST_CHUNKS, max(at_least, math.ceil(size / chunk_bytes)))
     if wanted == 1 or kind not in ("r", "p"):
         return (Chunk(),)
     bounds = _key_bounds(cursor, table, size, wanted)
     if kind == "r" and len(bounds) < (wanted - 1) / 2:
-        step = math.ceil(size / _BLOCK_BYTES / wanted)
+        # Of the rows' own blocks: long values lie in another relation.
+        step = max(1, math.ceil(own / _BLOCK_BYTES / wanted))
         return _ranges("ctid", [f"({step * n},0)" for n in range(1, wanted)])
     return _ranges("key", bounds)
 
 
 def _key_bounds(cursor: Any, table: Table, size: int, wanted: int) -> list[str]:
-    percent = min(100.0, 100.0 * _SAMPLE_BLOCKS * _BLOCK_BYTES / size)
+    percent = min(100.0, 100.0 * _SAMPLE_BLOCKS * _BLOCK_BYTES / max(size, 1))
     cursor.execute(
         sql.SQL("""
             SELECT found.bound::pg_catalog.text AS edge FROM (
               SELECT pg_catalog.unnest(pg_catalog.percentile_disc(
-                %(shares)s::pg_catalog.float8[]) WITHIN GROUP (ORDER BY {key})) AS bound
-              FROM {table} TABLESAMPLE SYSTEM (%(percent)s)
+                {shares}::pg_catalog.float8[]) WITHIN GROUP (ORDER BY {key})) AS bound
+              FROM {table} TABLESAMPLE SYSTEM ({percent})
             ) AS found
             WHERE found.bound IS NOT NULL
             GROUP BY found.bound ORDER BY found.bound
             """).format(
             key=sql.Identifier(table.keys[0][1].name),
             table=sql.Identifier(table.spec.source.schema, table.spec.source.name),
+            # No parameters beside them: a name may hold a percent sign.
+            shares=sql.Literal([n / wanted for n in range(1, wanted)]),
+            percent=sql.Literal(percent),
         ),
-        {"shares": [n / wanted for n in range(1, wanted)], "percent": percent},
     )
-    return [bound for (bound,) in cursor.fetchall()]
+    bounds = [bound for (bound,) in cursor.fetchall()]
+    while len(msgspec.json.encode(bounds)) > _MOST_BOUND_BYTES:
+        bounds = bounds[::2]
+    return bounds
 
 
 def _ranges(kind: Literal["key", "ctid"], bounds: list[str]) -> tuple[Chunk, ...]:
