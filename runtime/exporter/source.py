@@ -50,6 +50,10 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 
            FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[])
              WITH ORDINALITY AS u(k, place) WHERE place <= i.indnkeyatts)
         = {key}::pg_catalog.int4[])
+    AND NOT EXISTS (
+      SELECT 1 FROM pg_catalog.pg_attribute AS a
+      WHERE a.attrelid = c.oid AND a.attnum = ANY ({key}::pg_catalog.int4[])
+        AND NOT a.attnotnull)
 FROM pg_catalog.pg_class AS c
 WHERE c.oid = {name}::pg_catalog.regclass
 """)
@@ -248,7 +252,8 @@ def compare(table: Table, columns: list[Any] | None, keyed: bool) -> tuple[str, 
     Args:
         table: The table with its contract.
         columns: Number, name and type of each column in the catalog.
-        keyed: Whether a valid, immediate, unique index covers exactly the key.
+        keyed: Whether a valid, immediate, unique index covers exactly the key, whose
+            columns are all NOT NULL.
 
     Returns:
         Names of columns that the contract lacks and the config does not leave out.
@@ -271,7 +276,7 @@ def compare(table: Table, columns: list[Any] | None, keyed: bool) -> tuple[str, 
             )
     if not keyed:
         raise DriftError(
-            "no valid unique index covers exactly the key",
+            "no valid unique index covers exactly the key, all of it NOT NULL",
             subject=source,
             got=", ".join(table.spec.key),
             remedy=f"create one, or correct primary_key; then {refresh}",

@@ -1,4 +1,4 @@
-"""Real parts for the exporter's tests; a database and a stack name for each test."""
+"""Real parts for the exporter's tests; a clean database and a name for each test."""
 
 import csv
 import itertools
@@ -43,6 +43,8 @@ PARTS = (
     vault.PART,
 )
 BUCKET = "lake-of-tests"
+# Where the program notes the role it associates with the cluster.
+ROLE_FACT = "aurora_role_arn"
 LEDGER = "ledger-of-tests"
 DATABASE_ROLE = "aurora-sync"
 # As the program registers it at Vault: a member of the exporter's role, for a while.
@@ -72,11 +74,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass(kw_only=True)
 class Scene:
-    """One database with its own stack name: nothing is shared between tests.
+    """A clean database, and a deployment of its own: tests share nothing.
 
     Attributes:
         stack: The running parts.
-        name: Name of the database and of the deployment.
+        name: Name of the deployment.
         around: What a run needs.
         user: A database user as Vault leases them.
     """
@@ -86,12 +88,11 @@ class Scene:
     around: Surroundings
     user: DatabaseUser
     _open: list[Any] = field(default_factory=list)
+    _admin: Any = None
 
     def connect(self, **changes: Any) -> Any:
         """Return a new autocommit connection, the superuser's by default."""
-        connection = psycopg2.connect(
-            postgres.aurora_dsn(self.stack), **{"dbname": self.name} | changes
-        )
+        connection = psycopg2.connect(postgres.aurora_dsn(self.stack), **changes)
         connection.autocommit = True
         self._open.append(connection)
         return connection
@@ -104,14 +105,12 @@ class Scene:
         return cursor
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
-        """Run one statement in a session that ends before this returns."""
-        connection = self.connect()
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query, params or None)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        """Run one statement as superuser, in a transaction of its own."""
+        if self._admin is None:
+            self._admin = self.connect()
+        with self._admin.cursor() as cursor:
+            cursor.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str, *params: Any) -> Any:
         """Return the only value of a query."""
@@ -214,14 +213,20 @@ class Scene:
         return sorted(row[0] for row in self.rows(*manifests))
 
     def close(self) -> None:
-        """End all sessions and drop the database."""
+        """End all sessions and leave the database as it was."""
         for connection in self._open:
             connection.close()
-        admin = psycopg2.connect(postgres.aurora_dsn(self.stack), dbname="postgres")
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute(f'DROP DATABASE "{self.name}" WITH (FORCE)')
-        admin.close()
+        self._admin = None
+        self.sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        for (name,) in self.sql("SELECT gid FROM pg_prepared_xacts"):
+            self.sql("ROLLBACK PREPARED %s", name)
+        self.sql("DROP SCHEMA public CASCADE")
+        self.sql("CREATE SCHEMA public")
+        self.sql("GRANT USAGE ON SCHEMA public TO PUBLIC")
+        self._admin.close()
 
 
 _CATALOG = """
@@ -265,7 +270,7 @@ def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
         ledger_table=LEDGER,
         aurora_host=HOST,
         aurora_port=stack.port("postgres"),
-        aurora_database="unnamed",
+        aurora_database=postgres.DATABASE,
         aurora_sslmode="disable",
         vault_addr=stack.url("vault_backend"),
         vault_auth="approle",
@@ -280,9 +285,7 @@ def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
 
     def surroundings(name: str) -> Surroundings:
         return Surroundings(
-            settings=msgspec.structs.replace(
-                settings, stack=name, aurora_database=name
-            ),
+            settings=msgspec.structs.replace(settings, stack=name),
             ledger_table=ledger,
             s3=aws.client(stack, "s3"),
             aws_keys=_no_keys,
@@ -310,7 +313,7 @@ def _associate_role(stack: LocalStack) -> None:
             "s3:PutObject", Resource=f"arn:aws:s3:::{BUCKET}/exports/*"
         ),
     )
-    stack.put_fact(aurora_uploader.ROLE_FACT, role["Role"]["Arn"])
+    stack.put_fact(ROLE_FACT, role["Role"]["Arn"])
 
 
 def _document(action: str, **more: Any) -> str:
@@ -406,13 +409,8 @@ def scene(
     surroundings: Callable[[str], Surroundings],
     leased_by_hand: DatabaseUser,
 ) -> Iterator[Scene]:
-    """A fresh database with the emulated aws_s3 in it."""
+    """A clean database with the emulated aws_s3, and a new deployment's name."""
     name = f"t{next(_numbers):03d}"
-    admin = psycopg2.connect(postgres.aurora_dsn(stack), dbname="postgres")
-    admin.autocommit = True
-    with admin.cursor() as cursor:
-        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres.DATABASE}"')
-    admin.close()
     scene = Scene(
         stack=stack, name=name, around=surroundings(name), user=leased_by_hand
     )
