@@ -30,16 +30,9 @@ def make_spec(**keys: Any) -> TableSpec:
 
 def make_column(attnum: int, name: str, base_type: str, **fields: Any) -> Column:
     """Return a contract column; declared type and base type are the same."""
-    return Column(
-        **{
-            "attnum": attnum,
-            "name": name,
-            "type": base_type,
-            "base_type": base_type,
-            "nullable": False,
-        }
-        | fields
-    )
+    known: dict[str, Any] = {"type": base_type, "base_type": base_type}
+    known |= {"nullable": False} | fields
+    return Column(attnum=attnum, name=name, **known)
 
 
 def make_contract(
@@ -50,9 +43,8 @@ def make_contract(
         column if isinstance(column, Column) else make_column(number, *column)
         for number, column in enumerate(columns, start=1)
     )
-    return TableContract(
-        **{"table": "public.orders", "columns": made, "base_width": len(made)} | fields
-    )
+    known: dict[str, Any] = {"table": "public.orders", "base_width": len(made)}
+    return TableContract(columns=made, **known | fields)
 
 
 def make_table(

@@ -4,6 +4,7 @@ Creating the next link with If-None-Match is the commit of a run. Whatever the l
 missed because a run died in between is read back from the chain.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -61,30 +62,39 @@ class Lake:
                 ) from error
             raise self._refused("put", key, error) from error
 
-    def after(self, seq: int) -> tuple[Manifest, ...]:
-        """Return the links after one, in order.
+    def after(self, seq: int) -> Iterator[Manifest]:
+        """Read the links after one, in order, one by one: there may be years of them.
 
         Args:
             seq: Number of the last known link; 0 for none.
         """
-        prefix = self._keys.manifests
-        try:
-            page = self._s3.list_objects_v2(
-                Bucket=self._bucket,
-                Prefix=prefix,
-                StartAfter=self._keys.manifest_key(seq),
-                MaxKeys=100,
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise self._refused("list", prefix, error) from error
-        return tuple(self._read(found["Key"]) for found in page.get("Contents", ()))
+        prefix, last = self._keys.manifests, self._keys.manifest_key(seq)
+        more = True
+        while more:
+            try:
+                page = self._s3.list_objects_v2(
+                    Bucket=self._bucket, Prefix=prefix, StartAfter=last, MaxKeys=100
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise self._refused("list", prefix, error) from error
+            for found in page.get("Contents", ()):
+                last = found["Key"]
+                yield self._read(last)
+            more = page["IsTruncated"]
 
     def _read(self, key: str) -> Manifest:
         try:
             body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except (ClientError, BotoCoreError) as error:
             raise self._refused("get", key, error) from error
-        return msgspec.json.decode(body, type=Manifest)
+        try:
+            return msgspec.json.decode(body, type=Manifest)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise LakeError(
+                f"is not a manifest ({error})",
+                subject=f"s3://{self._bucket}/{key}",
+                remedy="restore the version of the object that a run has written",
+            ) from error
 
     def _refused(self, verb: str, key: str, error: Exception) -> LakeError:
         return LakeError(

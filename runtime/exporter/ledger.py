@@ -86,6 +86,8 @@ class Ledger:
         """
         now = int(time.time())
         free = Attr("lease_until").not_exists() | Attr("lease_until").lt(now)
+        # A retry of our own request may find what it has already written.
+        free |= Attr("lease_run").eq(run)
         try:
             item = self.write(
                 {"lease_run": run, "lease_until": now + LEASE_SECONDS, "busy": None},

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +32,7 @@ class Folder:
         self.config.write_text(json.dumps({"tables": entries}))
         return self.config
 
-    def contract(self, slug: str = "public.orders", **fields: object) -> Path:
+    def contract(self, slug: str = "public.orders", **fields: Any) -> Path:
         path = self.config.parent / "contracts" / f"{slug}.json"
         contract = make_contract(**({"table": slug} | fields))
         path.write_bytes(msgspec.json.encode(contract))
@@ -60,7 +61,7 @@ def test_three_keys_suffice(folder):
 
 
 def test_a_good_value_of_every_key_arrives(folder):
-    values = {
+    values: dict[str, object] = {
         "table_name": "public.orders",
         "watermark_col": "updated_at",
         "primary_key": ["status", "order_id"],

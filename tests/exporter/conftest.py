@@ -195,7 +195,7 @@ class Scene:
 
     def manifests(self, table: Table) -> tuple[Manifest, ...]:
         """Return the chain."""
-        return self.lake(table).after(0)
+        return tuple(self.lake(table).after(0))
 
     def rows(self, *manifests: Manifest) -> list[list[str]]:
         """Return the rows of all files of manifests, as text."""

@@ -285,7 +285,7 @@ def test_a_dropped_primary_key_stops_the_export(scene, orders):
 ARE_KEYS = {
     "constraint": "ALTER TABLE orders ADD UNIQUE (order_id)",
     "index": "CREATE UNIQUE INDEX ON orders (order_id)",
-    "with included columns": "CREATE UNIQUE INDEX ON orders (order_id) INCLUDE (status)",
+    "with more data": "CREATE UNIQUE INDEX ON orders (order_id) INCLUDE (status)",
     "descending": "CREATE UNIQUE INDEX ON orders (order_id DESC)",
 }
 
