@@ -40,7 +40,12 @@ def run(stack):
         cursor = connection.cursor()
         cursor.execute("CREATE DATABASE IF NOT EXISTS TEST")
         cursor.execute("CREATE OR REPLACE SCHEMA TEST.S")
-        yield lambda sql: cursor.execute(sql).fetchall()
+        yield lambda sql: rows_of(cursor, sql)
+
+
+def rows_of(cursor, sql):
+    cursor.execute(sql)
+    return cursor.fetchall()
 
 
 def one(run, expression):
@@ -124,6 +129,15 @@ def test_what_does_not_cast_is_null(run, expression):
 )
 def test_functions_that_the_sync_uses(run, expression, value):
     assert one(run, expression) == value
+
+
+def test_columns_without_an_alias_are_named_by_their_expression(stack, run):
+    run("CREATE TABLE T (C NUMBER(10,0))")
+    with connect(stack, "TEST") as other:
+        cursor = other.cursor(snowflake.connector.DictCursor)
+        assert rows_of(cursor, "SELECT count(*), MAX(c), 1 FROM TEST.S.T") == [
+            {"COUNT(*)": 0, "MAX(C)": None, "1": 1}
+        ]
 
 
 def test_a_wrong_password_is_refused(stack):
@@ -261,7 +275,7 @@ def test_a_killed_server_comes_back_with_everything_committed(stack, run, stream
         psutil.wait_procs([victim], timeout=10)
         start_parts(stack, (aws.PART, part.PART))
     with connect(stack, "TEST") as again:
-        rows = again.cursor().execute("SELECT C FROM TEST.S.ST").fetchall()
-        assert sorted(rows) == [(1,), (2,)]
-        names = again.cursor().execute("SHOW STREAMS IN SCHEMA TEST.S").fetchall()
+        cursor = again.cursor()
+        assert sorted(rows_of(cursor, "SELECT C FROM TEST.S.ST")) == [(1,), (2,)]
+        names = rows_of(cursor, "SHOW STREAMS IN SCHEMA TEST.S")
         assert [row[1] for row in names] == ["ST"]

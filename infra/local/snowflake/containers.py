@@ -8,7 +8,7 @@ from fakesnow.conn import FakeSnowflakeConnection
 from fakesnow.instance import FakeSnow
 from snowflake.connector.errors import ProgrammingError
 
-from infra.local.snowflake.loads import LOADS_DDL
+from infra.local.snowflake.loads import LOADS_DDL, Loads
 from infra.local.snowflake.objects import Catalog, missing, status_sql
 from infra.local.snowflake.pipes import Pipes
 from infra.local.snowflake.reader import Name, Option, Reader, known_options
@@ -31,6 +31,7 @@ class Containers:
         snow: The repaired fakesnow.
         streams: Dropped or made stale with their container.
         pipes: Dropped with their container.
+        loads: Forgets what was loaded there.
         folder: Holds the databases' files.
     """
 
@@ -40,12 +41,14 @@ class Containers:
         snow: FakeSnow,
         streams: Streams,
         pipes: Pipes,
+        loads: Loads,
         folder: Path,
     ) -> None:
         self._catalog = catalog
         self._snow = snow
         self._streams = streams
         self._pipes = pipes
+        self._loads = loads
         self._folder = folder
 
     def open_all(self) -> None:
@@ -144,6 +147,7 @@ class Containers:
         self._catalog.drop_within(name.database, name.schema)
         duck = self._snow.duck_conn.cursor()
         if name.schema:
+            self._loads.forget_schema(name)
             duck.execute(f"DROP SCHEMA {name.sql} CASCADE")
         else:
             duck.execute(f"DETACH {name.sql}")

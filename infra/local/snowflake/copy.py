@@ -34,6 +34,7 @@ class Copy:
 
     Attributes:
         table: Target.
+        columns: Its columns that are filled, as SQL text.
         statement: What loads one file, reading the view of its rows.
         fields: Highest $n that is read.
         stage: Source stage.
@@ -45,6 +46,7 @@ class Copy:
     """
 
     table: Name
+    columns: str
     statement: str
     fields: int
     stage: Name
@@ -82,6 +84,7 @@ def read_copy(reader: Reader, catalog: Catalog) -> Copy:
     names = ", ".join(quote_snowflake(column) for column in columns)
     copy = Copy(
         table=table,
+        columns=names,
         statement=f"INSERT INTO {table.sql} ({names}) SELECT {values}"
         f" FROM TEMP.MAIN.{VIEW}",
         fields=fields,

@@ -11,11 +11,11 @@ from weakref import WeakKeyDictionary
 
 import duckdb
 import sqlglot
-from botocore.exceptions import BotoCoreError, ClientError
 from fakesnow import macros
 from fakesnow.conn import FakeSnowflakeConnection
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.instance import FakeSnow
+from snowflake.connector.errors import Error as SnowflakeError
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import Expr, exp
 from sqlglot.errors import SqlglotError
@@ -34,6 +34,16 @@ from runtime.contract.errors import SyncError, WarehouseError
 
 # What does not fit is written to the scratch folder.
 _MEMORY_LIMIT = "1GB"
+_RESULTS_KEPT = 16
+
+
+class _LatestResults(dict[str, Any]):
+    """Results by query id; fakesnow would keep every one for ever."""
+
+    def __setitem__(self, key: str, result: Any) -> None:
+        super().__setitem__(key, result)
+        while len(self) > _RESULTS_KEPT:
+            self.pop(next(iter(self)), None)
 
 
 class Engine:
@@ -57,6 +67,7 @@ class Engine:
             create_database_on_connect=False,
             create_schema_on_connect=False,
         )
+        self.snow.results_cache = _LatestResults()
         # For sessions without a current database.
         self.snow.duck_conn.execute(macros.creation_sql("memory"))
         self.snow.duck_conn.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
@@ -67,7 +78,7 @@ class Engine:
         self.loads = Loads(stack, self.catalog, self.snow, self.streams, scratch)
         self.pipes = Pipes(stack, self.catalog, self.loads)
         self.containers = Containers(
-            self.catalog, self.snow, self.streams, self.pipes, data
+            self.catalog, self.snow, self.streams, self.pipes, self.loads, data
         )
         statements = ObjectStatements(
             self.catalog,
@@ -123,13 +134,16 @@ class Engine:
             answer = handler(call) if handler else command
             if answer is not None:
                 plain(answer)
+        except SnowflakeError:
+            raise
         except (SyncError, SqlglotError) as error:
             raise ProgrammingError(
                 msg=str(error), errno=1003, sqlstate="42000"
             ) from error
-        except (duckdb.Error, BotoCoreError, ClientError) as error:
+        except Exception as error:
+            # Anything else would be an HTTP 500, which the connector sends again.
             raise ProgrammingError(
-                msg=str(error), errno=100000, sqlstate="XX000"
+                msg=f"{type(error).__name__}: {error}", errno=100000, sqlstate="XX000"
             ) from error
 
     def _duck(self) -> duckdb.DuckDBPyConnection:

@@ -54,6 +54,17 @@ class Loads:
         self._folder = folder
         self._registering = threading.Lock()
 
+    def check(self, copy: Copy) -> None:
+        """Check that a COPY's stage, table and columns exist.
+
+        Raises:
+            ProgrammingError: The stage does not.
+            duckdb.Error: Table or columns do not.
+        """
+        location(copy.stage, copy.path, self._catalog)
+        duck = self._snow.duck_conn.cursor()
+        duck.execute(f"SELECT {copy.columns} FROM {copy.table.sql} LIMIT 0")
+
     def register(self, pipe: Name, table: Name, url: str, key: str) -> bool:
         """Note a file that a pipe is to load; False when it was noted before."""
         with self._registering:
@@ -80,6 +91,11 @@ class Loads:
         """Forget which files COPY statements loaded into a table."""
         sql = "DELETE FROM {} WHERE pipe = '' AND table_name = ?"
         self._write(table.database, sql, table.sql)
+
+    def forget_schema(self, schema: Name) -> None:
+        """Forget which files COPY statements loaded into a schema's tables."""
+        sql = "DELETE FROM {} WHERE pipe = '' AND starts_with(table_name, ?)"
+        self._write(schema.database, sql, schema.sql + ".")
 
     def copy(self, reader: Reader) -> list[dict[str, Any]]:
         """Run a COPY statement that names its files; return its result rows.

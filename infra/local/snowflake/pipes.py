@@ -79,14 +79,14 @@ class Pipes:
             reader.refuse("a pipe's COPY without FILES and FORCE, ON_ERROR = SKIP_FILE")
         if copy.table.database != name.database:
             reader.refuse("a table in the pipe's own database")
-        location(copy.stage, copy.path, self._catalog)
+        self._loads.check(copy)
         definition = {
             "definition": text,
             "table": copy.table,
             "stage": copy.stage,
             "path": copy.path,
             "topic": topic,
-            "notification_channel": self._subscribe(topic),
+            "notification_channel": self._subscribe(topic)[1],
             "paused": False,
             "comment": comment,
         }
@@ -158,13 +158,16 @@ class Pipes:
         url = str(self._catalog.get("STAGE", Name(*pipe["stage"]))["URL"])
         return self._loads.register(name, Name(*pipe["table"]), url, key)
 
-    def _subscribe(self, topic: str) -> str:
-        """Let the topic reach our queue; return the queue's ARN."""
+    def _subscribe(self, *more: str) -> tuple[str, str]:
+        """Let the pipes' topics reach our queue; return its URL and ARN.
+
+        Repeated at every start, it also mends what was lost in the cloud.
+        """
+        topics = {pipe["topic"] for _, pipe in self._catalog.all("PIPE")} | set(more)
         sqs = aws.client(self._stack, "sqs", "snowflake")
-        url = sqs.create_queue(QueueName=_QUEUE)["QueueUrl"]
+        url = str(sqs.create_queue(QueueName=_QUEUE)["QueueUrl"])
         told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         arn = str(told["Attributes"]["QueueArn"])
-        topics = {pipe["topic"] for _, pipe in self._catalog.all("PIPE")} | {topic}
         statement = {
             "Effect": "Allow",
             "Principal": {"Service": "sns.amazonaws.com"},
@@ -175,15 +178,17 @@ class Pipes:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns = aws.client(self._stack, "sns", "snowflake")
-        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        return arn
+        for topic in more or topics:
+            sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return url, arn
 
     def _poll(self) -> None:
         sqs = aws.client(self._stack, "sqs", "snowflake")
+        url = ""
         while not self._stop.is_set():
             try:
+                url = url or self._subscribe()[0]
                 self._dispatch()
-                url = sqs.get_queue_url(QueueName=_QUEUE)["QueueUrl"]
                 answer = sqs.receive_message(
                     QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=_POLL_SECONDS
                 )
@@ -193,6 +198,7 @@ class Pipes:
                     sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
             except (BotoCoreError, ClientError, duckdb.Error) as error:
                 _log.warning("cannot receive events: %s", error)
+                url = ""
                 self._stop.wait(_POLL_SECONDS)
 
     def _receive(self, body: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import duckdb
 import fakesnow.arrow
+import fakesnow.server as web
 import pyarrow as pa
 import pyarrow.compute as pc
-import fakesnow.server as web
 from fakesnow import info_schema, rowtype, transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from snowflake.connector.errors import ProgrammingError
@@ -23,41 +23,43 @@ from sqlglot import Expr, exp
 from sqlglot.dialects.snowflake import Snowflake
 from sqlglot.time import format_time
 
+_Type = exp.DataType.Type
+_MOMENTS = (_Type.TIMESTAMP, _Type.TIMESTAMPNTZ, _Type.TIMESTAMPTZ, _Type.TIMESTAMPLTZ)
+_RANGES = {
+    **dict.fromkeys(_MOMENTS, ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999")),
+    _Type.DATE: ("0001-01-01", "9999-12-31"),
+    _Type.TIME: ("00:00:00", "23:59:59.999999"),
+}
+_TRIED: dict[type[Expr], Any] = {
+    exp.StrToTime: _Type.TIMESTAMP,
+    exp.TsOrDsToDate: _Type.DATE,
+    exp.TsOrDsToTime: _Type.TIME,
+}
+_KEY_PARTS = (
+    *(exp.PrimaryKey, exp.Constraint, exp.ForeignKey, exp.UniqueColumnConstraint),
+    *(exp.PrimaryKeyColumnConstraint, exp.Reference),
+)
 _DATE_PARTS = re.compile(r"Y|MON|DD", re.IGNORECASE)
 _TIME_PARTS = re.compile(r"HH|MI|SS", re.IGNORECASE)
-_MOMENTS = (
-    exp.DataType.Type.TIMESTAMP,
-    exp.DataType.Type.TIMESTAMPNTZ,
-    exp.DataType.Type.TIMESTAMPTZ,
-    exp.DataType.Type.TIMESTAMPLTZ,
-)
-_DAYS = ("0001-01-01 00:00:00", "9999-12-31 23:59:59.999999")
-_RANGES = {
-    **dict.fromkeys(_MOMENTS, _DAYS),
-    exp.DataType.Type.DATE: ("0001-01-01", "9999-12-31"),
-    exp.DataType.Type.TIME: ("00:00:00", "23:59:59.999999"),
-}
-_TRIED = {
-    exp.StrToTime: exp.DataType.Type.TIMESTAMP,
-    exp.TsOrDsToDate: exp.DataType.Type.DATE,
-    exp.TsOrDsToTime: exp.DataType.Type.TIME,
-}
-_KEY_CONSTRAINTS = (
-    exp.PrimaryKeyColumnConstraint,
-    exp.UniqueColumnConstraint,
-    exp.Reference,
-)
+_LONGEST_MESSAGE = 500
 
 _execute = FakeSnowflakeCursor._execute
 _transform = FakeSnowflakeCursor._transform
+_to_timestamp = transforms.to_timestamp
 _timestamp_struct = fakesnow.arrow.timestamp_to_sf_struct
 _insert_table_comment = info_schema.insert_table_comment_sql
 
 
 def apply() -> None:
     """Put all repairs in place; once per process, before the first connection."""
-    for repaired in (_to_timestamp, _integer_precision, _numeric_agg, _merge):
-        setattr(transforms, _FAKESNOW_NAMES[repaired], repaired)
+    setattr(transforms, "to_timestamp", _cast_to_timestamp)
+    setattr(transforms, "integer_precision", _integer_precision)
+    # Symptom: SUM of a NUMBER was a float, 749992499.999995.
+    setattr(transforms, "numeric_agg_implicit_cast", lambda expression: expression)
+    # Symptom: MERGE ran as several statements, each committed by itself, failed when
+    # a key was not in SET, and took two source rows for one target row without an
+    # error. DuckDB has its own MERGE by now.
+    setattr(transforms, "merge", lambda expression: [expression])
     setattr(FakeSnowflakeCursor, "_transform", _transform_with_repairs)
     setattr(FakeSnowflakeCursor, "_execute", _execute_with_repairs)
     setattr(FakeSnowflakeCursor, "_inline_variables", _inline_variables)
@@ -74,56 +76,26 @@ def apply() -> None:
     )
 
 
-def _to_timestamp(expression: Expr) -> Expr:
+def _cast_to_timestamp(expression: Expr) -> Expr:
     """Symptom: TRY_CAST to a timestamp raised, CAST took '2024' for seconds."""
-    if isinstance(expression, exp.Cast):
-        return expression
-    repaired: Expr = _originals["to_timestamp"](expression)
-    return repaired
+    return expression if isinstance(expression, exp.Cast) else _to_timestamp(expression)
 
 
 def _integer_precision(expression: Expr) -> Expr:
     """Symptom: NUMBER(38,0) became BIGINT and refused numbers of 20 to 38 digits."""
     if isinstance(expression, exp.DataType):
-        if expression.this == exp.DataType.Type.DECIMAL and not expression.expressions:
+        if expression.this == _Type.DECIMAL and not expression.expressions:
             return exp.DataType.build("DECIMAL(38, 0)")
-        if expression.this in (
-            exp.DataType.Type.INT,
-            exp.DataType.Type.SMALLINT,
-            exp.DataType.Type.TINYINT,
-        ):
+        if expression.this in (_Type.INT, _Type.SMALLINT, _Type.TINYINT):
             return exp.DataType.build("BIGINT")
     return expression
-
-
-def _numeric_agg(expression: Expr) -> Expr:
-    """Symptom: SUM of a NUMBER was a float, 749992499.999995."""
-    return expression
-
-
-def _merge(expression: Expr) -> list[Expr]:
-    """Symptom: MERGE ran as several statements, each committed by itself.
-
-    It also failed when a key was not in SET, and took several source rows for one
-    target row without an error. DuckDB has its own MERGE by now.
-    """
-    return [expression]
-
-
-_FAKESNOW_NAMES = {
-    _to_timestamp: "to_timestamp",
-    _integer_precision: "integer_precision",
-    _numeric_agg: "numeric_agg_implicit_cast",
-    _merge: "merge",
-}
-_originals: dict[str, Any] = {
-    name: getattr(transforms, name) for name in _FAKESNOW_NAMES.values()
-}
 
 
 def _transform_with_repairs(
     cursor: FakeSnowflakeCursor, expression: Expr, params: Any
 ) -> Expr:
+    if isinstance(expression, exp.Select):
+        expression.set("expressions", [_named(each) for each in expression.expressions])
     # From the leaves up, because a replaced node is not looked into again.
     for node in reversed(list(expression.bfs())):
         repaired = node
@@ -137,6 +109,13 @@ def _transform_with_repairs(
         action = exp.column("merge_action")
         expression.set("returning", exp.Returning(expressions=[action]))
     return _transform(cursor, expression, params)
+
+
+def _named(value: Expr) -> Expr:
+    """Symptom: a column without alias was called count_star(), not COUNT(*)."""
+    if isinstance(value, (exp.Alias, exp.Column, exp.Star, exp.Dot)):
+        return value
+    return exp.alias_(value, value.sql(dialect="snowflake").upper(), quoted=True)
 
 
 def _hex_number(node: Expr) -> Expr:
@@ -207,21 +186,15 @@ def _to_json(node: Expr) -> Expr:
 
 def _keys(node: Expr) -> Expr:
     """Symptom: PRIMARY KEY and UNIQUE were enforced; Snowflake only records them."""
-    if isinstance(node, exp.Schema):
+    if isinstance(node, (exp.Schema, exp.ColumnDef)):
+        part = "expressions" if isinstance(node, exp.Schema) else "constraints"
         kept = [
-            part
-            for part in node.expressions
-            if not isinstance(part, (exp.PrimaryKey, exp.Constraint, exp.ForeignKey))
-            and not isinstance(part, exp.UniqueColumnConstraint)
+            each
+            for each in node.args.get(part) or []
+            if not isinstance(each, _KEY_PARTS)
+            and not isinstance(each.args.get("kind"), _KEY_PARTS)
         ]
-        node.set("expressions", kept)
-    elif isinstance(node, exp.ColumnDef):
-        kept = [
-            constraint
-            for constraint in node.args.get("constraints") or []
-            if not isinstance(constraint.args.get("kind"), _KEY_CONSTRAINTS)
-        ]
-        node.set("constraints", kept)
+        node.set(part, kept)
     return node
 
 
@@ -230,8 +203,8 @@ def _real_moments(node: Expr) -> Expr:
     kind = None
     if isinstance(node, exp.TryCast):
         kind = node.to.this
-    elif isinstance(node, tuple(_TRIED)) and node.args.get("safe"):
-        kind = _TRIED[type(node)]
+    elif node.args.get("safe"):
+        kind = _TRIED.get(type(node))
     if kind not in _RANGES:
         return node
     low, high = (exp.cast(exp.Literal.string(end), kind) for end in _RANGES[kind])
@@ -274,7 +247,7 @@ def _execute_with_repairs(
         if isinstance(transformed, exp.Merge):
             _execute(cursor, _merge_counts(cursor, transformed))
     except duckdb.Error as error:
-        message = str(error).split("\n", 1)[0]
+        message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
         raise ProgrammingError(msg=message, errno=100000, sqlstate="XX000") from error
 
 

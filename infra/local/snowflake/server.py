@@ -27,7 +27,10 @@ from infra.local.snowflake import repairs
 from infra.local.snowflake.engine import Engine
 
 _WRONG_PASSWORD = "390100"
+_INTERNAL = "300002"
+_SERVER_ERROR = 500
 _DRAIN_SECONDS = 5
+_log = logging.getLogger(__name__)
 
 
 def install(engine: Engine) -> None:
@@ -71,15 +74,35 @@ def application(password: str) -> Starlette:
             return JSONResponse({**answer, "data": {}})
         return await web.login_request(request)
 
+    async def query(request: Request) -> Response:
+        try:
+            answer = await web.query_request(request)
+        except Exception as error:
+            _log.exception("statement failed")
+            return _failure(f"{type(error).__name__}: {error}")
+        if answer.status_code == _SERVER_ERROR:
+            return _failure(json.loads(bytes(answer.body))["message"])
+        return answer
+
     async def health(_: Request) -> Response:
         return Response("ready")
 
-    routes = [route for route in web.routes if "login" not in route.path]
-    routes += [
+    ours = [
         Route("/session/v1/login-request", login, methods=["POST"]),
+        Route("/queries/v1/query-request", query, methods=["POST"]),
         Route("/health", health),
     ]
-    return Starlette(routes=routes)
+    paths = {route.path for route in ours}
+    return Starlette(
+        routes=ours + [route for route in web.routes if route.path not in paths]
+    )
+
+
+def _failure(message: str) -> Response:
+    """Answer what fakesnow cannot do; a status of 500 the connector would retry."""
+    state = {"errorCode": _INTERNAL, "sqlState": "XX000"}
+    answer = {"success": False, "code": _INTERNAL, "message": message, "data": state}
+    return JSONResponse(answer)
 
 
 def main(folder: str) -> None:

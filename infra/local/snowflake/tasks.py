@@ -14,6 +14,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -59,7 +60,8 @@ _PAUSE_AFTER_FAILURE_SECONDS = 1
 _log = logging.getLogger(__name__)
 
 
-def read_block(text: str) -> list[str]:
+@lru_cache(maxsize=256)
+def read_block(text: str) -> tuple[str, ...]:
     """Return the statements of a task's body, in order.
 
     Raises:
@@ -86,9 +88,9 @@ def read_block(text: str) -> list[str]:
             allowed="BEGIN TRANSACTION; …; COMMIT; EXCEPTION WHEN OTHER THEN"
             " ROLLBACK; RAISE; END",
         )
-    statements = [
+    statements = tuple(
         reader.sql[part[0].start : part[-1].end + 1] for part in parts[: -len(_FINISH)]
-    ]
+    )
     for statement in statements:
         _check_statement(statement)
     return statements
@@ -245,7 +247,8 @@ class Tasks:
             self._not_before[name] = time.monotonic() + _PAUSE_AFTER_FAILURE_SECONDS
             if task["limit"] and failures >= task["limit"]:
                 changes["state"] = "suspended"
-        self._catalog.update("TASK", name, **changes)
+        if failures or task["failures"]:
+            self._catalog.update("TASK", name, **changes)
         began, ended = (t.replace(tzinfo=None) for t in (started, datetime.now(UTC)))
         state = "FAILED" if error else "SUCCEEDED"
         run = (str(uuid.uuid4()), *name, state, error or None, began, began, ended)
