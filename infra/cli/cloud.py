@@ -1,0 +1,136 @@
+"""A deployed stack in the cloud, reached with the operator's own credentials.
+
+AWS: boto3's usual chain (profile, environment, single sign-on). Aurora: libpq's
+environment (PGUSER, PGPASSWORD or a password file, PGHOST for a tunnel). Snowflake:
+the connector's connections.toml, whose database is the sync's. Nothing is configured
+twice: ledger, endpoint and database name come from the deployed function's settings.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg2.extensions
+import snowflake.connector
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from infra.cli.target import Target
+from infra.stack import PROJECT
+from runtime.contract.errors import ConfigError
+from runtime.contract.names import fit
+from runtime.contract.settings import ExporterSettings
+from runtime.contract.snowflake_names import SnowflakeObjects
+from runtime.ops import source
+from runtime.ops.invoke import Exporter, FunctionError
+from runtime.ops.ledger import LedgerReader
+from runtime.ops.warehouse import Warehouse, refusals
+
+_FUNCTION_SECONDS = 330
+
+
+class CloudTarget(Target):
+    """A stack in the cloud.
+
+    Args:
+        name: Name of the stack.
+        config: The config to read.
+    """
+
+    def __init__(self, name: str, config: Path) -> None:
+        self._name = name
+        self.config = config
+
+    @property
+    def function(self) -> str:
+        """Name of the deployed function."""
+        return fit(f"{PROJECT}-{self._name}-exporter", 64)
+
+    def aurora(self) -> Any:
+        """Open a session as the user that libpq's environment names."""
+        known = {
+            "PGHOST": ("host", self._settings.aurora_host),
+            "PGPORT": ("port", self._settings.aurora_port),
+            "PGDATABASE": ("dbname", self._settings.aurora_database),
+            "PGSSLMODE": ("sslmode", self._settings.aurora_sslmode),
+        }
+        missing: dict[str, Any] = {
+            key: value
+            for variable, (key, value) in known.items()
+            if variable not in os.environ
+        }
+        return source.connect(psycopg2.extensions.make_dsn(**missing))
+
+    @contextmanager
+    def warehouse(self) -> Iterator[Warehouse]:
+        """Open the connection that SNOWFLAKE_DEFAULT_CONNECTION_NAME names."""
+        name = os.environ.get("SNOWFLAKE_DEFAULT_CONNECTION_NAME", "default")
+        with refusals(f"connection {name!r} of Snowflake's connections.toml"):
+            connection = snowflake.connector.connect(
+                connection_name=name, login_timeout=60, network_timeout=600
+            )
+        try:
+            database = connection.database
+            if not database:
+                raise ConfigError(
+                    "names no database",
+                    subject=f"connection {name!r} of Snowflake's connections.toml",
+                    remedy="add database = ... to it",
+                )
+            objects = SnowflakeObjects(
+                database=database, warehouse="", stack=self._name
+            )
+            yield Warehouse(connection, objects)
+        finally:
+            connection.close()
+
+    @property
+    def ledger(self) -> LedgerReader:
+        """The ledger that the function uses."""
+        client = self._client("dynamodb", 30)
+        return LedgerReader(client, self._settings.ledger_table, self._name)
+
+    @property
+    def exporter(self) -> Exporter:
+        """The function; a request is never sent twice."""
+        client = self._client("lambda", _FUNCTION_SECONDS, attempts=1)
+        return Exporter(client, self.function, self.ledger)
+
+    @cached_property
+    def _settings(self) -> ExporterSettings:
+        try:
+            answer = self._client("lambda", 30).get_function_configuration(
+                FunctionName=self.function
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise FunctionError(
+                f"cannot be found ({error})",
+                subject=f"function {self.function} of stack {self._name}",
+                remedy="check AWS_PROFILE or AWS credentials and AWS_REGION, and that "
+                "the stack is deployed",
+            ) from error
+        return ExporterSettings.from_env(
+            answer.get("Environment", {}).get("Variables", {})
+        )
+
+    def _client(self, service: str, seconds: int, attempts: int = 4) -> Any:
+        make: Any = boto3.Session().client
+        try:
+            return make(
+                service,
+                config=Config(
+                    connect_timeout=10,
+                    read_timeout=seconds,
+                    retries={"mode": "standard", "total_max_attempts": attempts},
+                ),
+            )
+        except BotoCoreError as error:
+            raise ConfigError(
+                f"AWS cannot be reached ({error})",
+                subject=f"stack {self._name}",
+                remedy="set AWS_REGION, and AWS_PROFILE or AWS credentials",
+            ) from error

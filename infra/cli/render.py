@@ -1,0 +1,147 @@
+"""How results read to people: rows of a table and lines below it."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from infra.cli.output import age, holder, plural, size
+
+if TYPE_CHECKING:
+    from runtime.ops.contracts import Refreshed
+    from runtime.ops.status import TableStatus
+    from runtime.ops.sync import SyncOutcome
+    from runtime.ops.verify import Verdict
+
+DEPLOY = "deploy to put it in force: `aurora-sync local deploy`, or `pulumi up`"
+STATUS = tuple(
+    "Table|State|Merged through|Lag|Last run|Rows|Applied|Superseded|Quarantined".split(
+        "|"
+    )
+)
+VERDICTS = tuple(
+    "Table|Verdict|Source rows|Target rows|Source checksum|Target checksum|Missing"
+    "|Extra|Different".split("|")
+)
+
+
+def refreshed(result: "Refreshed") -> str:
+    """Say what became of a contract."""
+    news = [f"new column {name}" for name in result.added]
+    news += [f"gone: {name}" for name in result.dropped]
+    more = f" ({', '.join(news)})" if news else ""
+    columns = plural(result.columns, "column")
+    return f"{result.table}: {result.file} {result.change}, {columns}{more}"
+
+
+def synced(outcome: "SyncOutcome") -> Iterator[str]:
+    """Say what a sync did for a table; failures are told elsewhere."""
+    if outcome.status == "failed":
+        return
+    what = "no change"
+    if outcome.rows_exported:
+        mode = (outcome.mode or "").replace("_", " ")
+        what = (
+            f"{mode}, {plural(outcome.rows_exported, 'row')} exported in "
+            f"{plural(outcome.files, 'file')} ({size(outcome.bytes)})"
+        )
+    merged = f", merged through {outcome.merged_through}"
+    yield f"{outcome.table}: {what}{merged if outcome.status == 'merged' else ''}"
+    if outcome.held_by is not None:
+        yield held(outcome.table, outcome.held_by)
+    if outcome.rows_quarantined:
+        yield (
+            f"{outcome.table}: {plural(outcome.rows_quarantined, 'row')} in "
+            "quarantine: see table SYNC.QUARANTINE in Snowflake"
+        )
+    yield from _drift(outcome.table, outcome.drift)
+
+
+def held(table: str, held_by: Mapping[str, Any]) -> str:
+    """Say who holds a table's watermark back, and that nothing is lost."""
+    return (
+        f"{table}: watermark held back by {holder(held_by)}; rows go on being "
+        "exported, and the watermark follows when it ends"
+    )
+
+
+def failed(table: str, error: Mapping[str, Any]) -> str:
+    """Say why a table failed, and name it once."""
+    message = str(error.get("message", "failed"))
+    return message if message.startswith(f"{table}:") else f"{table}: {message}"
+
+
+def _drift(table: str, columns: tuple[str, ...]) -> Iterator[str]:
+    if columns:
+        yield (
+            f"{table}: not in the contract: {', '.join(columns)}; to sync them run "
+            f"`aurora-sync contract refresh {table}` and deploy"
+        )
+
+
+def status_row(status: "TableStatus") -> tuple[str, ...]:
+    """Return a table's cells, in the order of `STATUS`."""
+    run = status.last_run
+    cells = ["-", "-", "-", "-", "-"]
+    if run is not None:
+        moved = f"{run.rows_exported:,}" if run.rows_exported else "no change"
+        counts = (run.rows_applied, run.rows_superseded, run.rows_quarantined)
+        mode = run.mode.replace("_", " ")
+        cells = [f"{mode}, {run.seconds:.1f} s", moved, *(f"{n:,}" for n in counts)]
+    through = status.merged_through or "-"
+    return (status.table, status.state, through, age(status.lag_seconds), *cells)
+
+
+def status_notes(status: "TableStatus") -> Iterator[str]:
+    """Say what needs a person's attention."""
+    if status.refusal is not None:
+        yield failed(status.table, status.refusal)
+    if status.held_by is not None:
+        yield held(status.table, status.held_by)
+    yield from _drift(status.table, status.drift)
+
+
+def verdict_row(verdict: "Verdict") -> tuple[str, ...]:
+    """Return a table's cells, in the order of `VERDICTS`."""
+    counts = (verdict.missing, verdict.extra, verdict.different)
+    return (
+        verdict.table,
+        verdict.verdict,
+        _count(verdict.source_rows),
+        _count(verdict.target_rows),
+        verdict.source_checksum or "-",
+        verdict.target_checksum or "-",
+        *map(_count, counts),
+    )
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def verdict_notes(verdict: "Verdict") -> Iterator[str]:
+    """Say what was compared how, and show rows that differ."""
+    table = verdict.table
+    if verdict.error is not None:
+        yield failed(table, verdict.error)
+        return
+    if verdict.verdict == "inconclusive":
+        yield f"{table}: no rows on either side, so nothing was compared"
+        return
+    compared = len(verdict.by_checksum) + len(verdict.by_value)
+    how = f" ({', '.join(verdict.by_value)} value by value)" if verdict.by_value else ""
+    yield f"{table}: compared {plural(compared, 'column')}{how}"
+    if verdict.excluded_rows:
+        yield (
+            f"{table}: {plural(verdict.excluded_rows, 'row')} of the source left out "
+            "by null_watermark"
+        )
+    where = {"missing": "missing in the target", "extra": "only in the target"}
+    for sample in verdict.samples:
+        key = ", ".join(f"{name}={_shown(v)}" for name, v in sample.key.items())
+        fact = where.get(sample.kind) or f"differs in {', '.join(sample.columns)}"
+        yield f"{table}: {key}: {fact}"
+
+
+def _shown(value: str) -> str:
+    """A key's text; line breaks and the like must not tear the line apart."""
+    plain = value.isprintable() and value == value.strip() != ""
+    return value if plain else repr(value)

@@ -1,0 +1,253 @@
+"""Commands about tables: contracts, sync, status, verify; on any stack."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli import output, render
+from infra.cli.guard import guarded
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TablesArgument,
+)
+from runtime.contract.loader import load_specs, load_tables
+from runtime.contract.specs import Table
+
+if TYPE_CHECKING:
+    from infra.cli.target import Target
+
+contract_app = typer.Typer(
+    name="contract",
+    help="The frozen columns of each table, which both sides agree on.",
+    no_args_is_help=True,
+)
+table_app = typer.Typer(
+    name="table", help="The list of tables to sync.", no_args_is_help=True
+)
+_TIMEOUT = 1800.0
+
+
+@contract_app.callback()
+def contract() -> None:
+    """Keep `refresh` a command of its own: a group of one would swallow its name."""
+
+
+@table_app.callback()
+def table() -> None:
+    """Keep `add` a command of its own."""
+
+
+@contract_app.command()
+@guarded
+def refresh(
+    names: TablesArgument = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read tables' columns and keys from Aurora and write contracts/ beside the config.
+
+    All or nothing: with any problem in any table no file is changed.
+    """
+    from runtime.ops import contracts
+
+    target = _target(stack, folder, config)
+    with closing(target.aurora()) as connection:
+        results = contracts.refresh(target.config, connection, names or ())
+    if as_json:
+        output.print_json(results)
+        return
+    for result in results:
+        typer.echo(render.refreshed(result))
+    if any(result.change != "unchanged" for result in results):
+        output.warn(render.DEPLOY)
+
+
+@table_app.command("add")
+@guarded
+def add_table(
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
+    ],
+    watermark: Annotated[
+        str,
+        typer.Option(help="Column that moves forward whenever a row is written."),
+    ],
+    key: Annotated[
+        list[str],
+        typer.Option(help="Columns of a unique key: COL[,COL], or several --key."),
+    ],
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="hourly, daily, rate(5 minutes) or cron(0 * * * ? *)."),
+    ] = None,
+    watermark_timezone: Annotated[
+        str | None,
+        typer.Option(help="Zone of a watermark without one, such as Europe/Berlin."),
+    ] = None,
+    lookback: Annotated[
+        str | None,
+        typer.Option(help="How far each run reads back; a duration such as PT5M."),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to leave behind; may be given several times."),
+    ] = None,
+    target_table: Annotated[
+        str | None, typer.Option(help="Table in Snowflake; else named as the source.")
+    ] = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a table to the config and freeze its contract, if Aurora agrees."""
+    from runtime.ops import contracts
+
+    columns = [column for part in key for column in part.split(",")]
+    entry: dict[str, Any] = {
+        "table_name": name,
+        "watermark_col": watermark,
+        "primary_key": columns[0] if len(columns) == 1 else columns,
+        "schedule": schedule,
+        "watermark_timezone": watermark_timezone,
+        "lookback": lookback,
+        "exclude": exclude or None,
+        "target_table": target_table,
+    }
+    entry = {key: value for key, value in entry.items() if value is not None}
+    target = _target(stack, folder, config)
+    with closing(target.aurora()) as connection:
+        result = contracts.add(target.config, connection, entry)
+    if as_json:
+        output.print_json(result)
+        return
+    typer.echo(f"{result.table}: added to {target.config}")
+    typer.echo(render.refreshed(result))
+    output.warn(render.DEPLOY)
+
+
+@guarded
+def sync(
+    names: TablesArgument = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Wait for another run of the table to end, and until all that was "
+            "exported is merged.",
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(min=1, help="Longest time for all tables together, in seconds."),
+    ] = _TIMEOUT,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run tables now; exit 1 when one failed, was refused or did not merge (--wait)."""
+    from contextlib import ExitStack
+
+    from runtime.ops.sync import Syncing
+
+    target = _target(stack, folder, config)
+    tables = _chosen(target, names)
+    with ExitStack() as open_ones:
+        warehouse = open_ones.enter_context(target.warehouse()) if wait else None
+        watch = open_ones.enter_context(output.Watch())
+        syncing = Syncing(
+            target.exporter, target.ledger, warehouse, timeout, watch.tell
+        )
+        outcomes = syncing.run(tables)
+    if as_json:
+        output.print_json(outcomes)
+    else:
+        for outcome in outcomes:
+            for line in render.synced(outcome):
+                typer.echo(line)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            output.warn(render.failed(outcome.table, outcome.error))
+        elif as_json and outcome.held_by is not None:
+            output.warn(render.held(outcome.table, outcome.held_by))
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@guarded
+def status(
+    names: TablesArgument = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far each table is, and who or what holds it up."""
+    from runtime.ops.selection import select_specs
+    from runtime.ops.status import read_status
+
+    target = _target(stack, folder, config)
+    specs = load_specs(target.config)
+    if names or specs:
+        specs = select_specs(specs, names or (), target.config)
+    with target.warehouse() as warehouse:
+        found = read_status(specs, target.ledger, warehouse)
+    if as_json:
+        output.print_json(found)
+        return
+    output.print_grid(render.STATUS, [render.status_row(each) for each in found])
+    for each in found:
+        for line in render.status_notes(each):
+            typer.echo(line)
+
+
+@guarded
+def verify(
+    names: TablesArgument = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the rows of both sides; exit 1 on a difference or with nothing compared.
+
+    Rows written since the last merged run count as differences.
+    """
+    from runtime.ops import verify as verifying
+
+    target = _target(stack, folder, config)
+    tables = _chosen(target, names)
+    with closing(target.aurora()) as connection, target.warehouse() as warehouse:
+        with output.Watch() as watch:
+            found = verifying.verify(tables, connection, warehouse, watch.tell)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_grid(render.VERDICTS, [render.verdict_row(v) for v in found])
+        for verdict in found:
+            for line in render.verdict_notes(verdict):
+                typer.echo(line)
+    if not verifying.sound(found):
+        raise typer.Exit(1)
+
+
+def _target(stack: str | None, folder: Path | None, config: Path | None) -> "Target":
+    from infra.cli.target import resolve
+
+    return resolve(stack, folder, config)
+
+
+def _chosen(target: "Target", names: list[str] | None) -> tuple[Table, ...]:
+    from runtime.ops.selection import select_specs
+
+    tables = load_tables(target.config)
+    specs = select_specs([each.spec for each in tables], names or (), target.config)
+    return tuple(each for each in tables if each.spec in specs)

@@ -1,0 +1,151 @@
+"""The same text for the same row on both sides, and what is made of it.
+
+A row's text holds each column as the export prints it, in one order, with marks that
+no value can imitate: `|` between columns, `~N` for NULL, and within texts `~~` and
+`~|` for these two characters. Its MD5's first 60 bits, summed over all rows, do not
+depend on any order and, unlike an exclusive or, tell rows that are there twice.
+
+Columns without a canonical text in Snowflake (floats, JSON) are fetched and compared
+by value.
+"""
+
+from dataclasses import dataclass
+
+from runtime.contract.names import quote_postgres
+from runtime.contract.snowflake_names import SnowflakeObjects, column_sql
+from runtime.contract.specs import Column, Table
+from runtime.contract.type_map import rule_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One database's SQL for a table's rows.
+
+    Attributes:
+        name: The table, quoted.
+        where: Condition of the rows that are compared.
+        md5: How a text's MD5 is written, around `{}`.
+        prefix: How the first 60 bits of such an MD5 become a number, around `{}`.
+        texts: SQL of each canonical text, by source column.
+        parts: The same with its marks, by source column.
+        values: SQL of what is compared by value, by source column.
+        key: Source columns of the key.
+    """
+
+    name: str
+    where: str
+    md5: str
+    prefix: str
+    texts: dict[str, str]
+    parts: dict[str, str]
+    values: dict[str, str]
+    key: tuple[str, ...]
+
+    @property
+    def aggregate(self) -> str:
+        """One row: rows compared, their checksum, and rows left out."""
+        number = self.prefix.format(self.md5.format(self._joined(self.parts)))
+        return (
+            f"SELECT SUM(CASE WHEN {self.where} THEN 1 ELSE 0 END), "
+            f"SUM(CASE WHEN {self.where} THEN {number} END), "
+            f"SUM(CASE WHEN {self.where} THEN 0 ELSE 1 END) FROM {self.name}"
+        )
+
+    @property
+    def rows(self) -> str:
+        """All rows by their key's MD5: that, the row's MD5, key texts, values."""
+        digest = self.md5.format(self._joined(self.parts))
+        texts = [self.texts[name] for name in self.key]
+        wanted = [self._key_md5, digest, *texts, *self.values.values()]
+        columns = ", ".join(f"{sql} AS r{n}" for n, sql in enumerate(wanted))
+        return f"SELECT {columns} FROM {self.name} WHERE {self.where} ORDER BY 1"
+
+    def picked(self, digests: list[str]) -> str:
+        """Return the query of a few rows' canonical texts.
+
+        Args:
+            digests: MD5s of their keys, hexadecimal.
+        """
+        wanted = [self._key_md5, *self.parts.values()]
+        columns = ", ".join(f"{sql} AS r{n}" for n, sql in enumerate(wanted))
+        few = ", ".join(f"'{digest}'" for digest in digests)
+        return (
+            f"SELECT {columns} FROM {self.name} "
+            f"WHERE ({self.where}) AND {self._key_md5} IN ({few})"
+        )
+
+    @property
+    def _key_md5(self) -> str:
+        return self.md5.format(
+            self._joined({name: self.parts[name] for name in self.key})
+        )
+
+    def _joined(self, parts: dict[str, str]) -> str:
+        return " || '|' || ".join(parts.values())
+
+
+def source_side(table: Table) -> Side:
+    """Return the SQL for the source, in a session that prints as the export does."""
+    texts, values = {}, {}
+    for _, column in table.contract.live:
+        rule, quoted = rule_for(column), quote_postgres(column.name)
+        if rule.text is None:
+            values[column.name] = rule.export(quoted)
+        else:
+            # concat prints what COPY prints; a cast says true for t and strips blanks.
+            texts[column.name] = (
+                f"CASE WHEN {quoted} IS NOT NULL "
+                f"THEN pg_catalog.concat({rule.export(quoted)}) END"
+            )
+    include = table.spec.null_watermark == "include"
+    watermark = quote_postgres(table.spec.watermark_col)
+    return Side(
+        name=table.spec.source.sql,
+        where="TRUE" if include else f"pg_catalog.isfinite({watermark})",
+        # Collation C: the order of the hexadecimal digits as Snowflake has it.
+        md5="pg_catalog.md5(pg_catalog.convert_to({}, 'UTF8')) COLLATE \"C\"",
+        prefix="('x' || pg_catalog.left({}, 15))::pg_catalog.bit(60)"
+        "::pg_catalog.int8::pg_catalog.numeric",
+        texts=texts,
+        parts=_parts(table, texts),
+        values=values,
+        key=table.spec.key,
+    )
+
+
+def target_side(table: Table, objects: SnowflakeObjects) -> Side:
+    """Return the SQL for the target; tombstones are no rows."""
+    texts, values = {}, {}
+    for _, column in table.contract.live:
+        rule, quoted = rule_for(column), column_sql(column.target)
+        if rule.text is not None:
+            texts[column.name] = rule.text(quoted)
+        elif rule.type == "VARIANT":
+            values[column.name] = f"TO_JSON({quoted})"
+        else:
+            values[column.name] = quoted
+    return Side(
+        name=objects.qualified(*table.spec.target),
+        where="_deleted_at IS NULL",
+        md5="MD5({})",
+        prefix="TO_NUMBER(SUBSTR({}, 1, 15), 'XXXXXXXXXXXXXXX')::NUMBER(38,0)",
+        texts=texts,
+        parts=_parts(table, texts),
+        values=values,
+        key=table.spec.key,
+    )
+
+
+def _parts(table: Table, texts: dict[str, str]) -> dict[str, str]:
+    columns = {column.name: column for _, column in table.contract.live}
+    return {
+        name: f"COALESCE({_escaped(columns[name], text)}, '~N')"
+        for name, text in texts.items()
+    }
+
+
+def _escaped(column: Column, text: str) -> str:
+    """Only free text can hold the two marks."""
+    if not rule_for(column).type.startswith("VARCHAR"):
+        return text
+    return f"REPLACE(REPLACE({text}, '~', '~~'), '|', '~|')"
