@@ -96,7 +96,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
         load: Plan of an unfinished first load; None otherwise.
         last_run: Summary of the last finished run.
         refusal: The last error, until a run succeeds.
-        contract: Fingerprint of the columns of the last run.
+        contract: Fingerprint of the columns that every exported row has by now.
         source: Identity of the source relation when last seen.
         drift: Columns that the contract lacks.
     """
@@ -155,7 +155,7 @@ def ledger_key(stack: str, source: SourceName) -> str:
 
 
 def fingerprint(table: Table) -> str:
-    """Return a short digest of everything that shapes a table's files."""
+    """Return a short digest of all that shapes a table's files and its watermark."""
     shape = msgspec.json.encode(
         {
             "columns": [
@@ -163,7 +163,7 @@ def fingerprint(table: Table) -> str:
                 for c in table.contract.columns
             ],
             "key": table.spec.key,
-            "watermark": table.spec.watermark_col,
+            "watermark": (table.spec.watermark_col, table.spec.watermark_timezone),
         }
     )
     return hashlib.sha256(shape).hexdigest()[:16]

@@ -64,6 +64,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         above: Lower bound of the watermark; None for a first load.
         low: The watermark before the load; None for a first load.
         high: Watermark when all chunks are done; None while nothing is safe.
+        fresh: Where to go on from then, while the watermark is held back.
         chunks: All ranges, in order; none when they are still to be cut.
         pieces: Least number of chunks to cut, when fewer have proved too large.
         relfilenode: File of the table when the plan was made.
@@ -75,6 +76,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     above: str | None = None
     low: str | None = None
     high: str | None = None
+    fresh: str | None = None
     chunks: tuple[Chunk, ...] = (Chunk(),)
     pieces: int = 1
     relfilenode: int = 0

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from runtime.contract.errors import SyncError
+from runtime.contract.errors import FencedError, SyncError
 from runtime.contract.names import LakeKeys
 from runtime.contract.records import RunResult
 from runtime.contract.settings import ExporterSettings
@@ -29,6 +29,7 @@ from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease, Ledger
 from runtime.exporter.source import Source
+from runtime.exporter.source_errors import told
 from runtime.exporter.work import Work
 
 
@@ -73,7 +74,10 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
             _follow(lease, ledger, lake)
             with leased_user(settings, around.aws_keys) as user:
                 name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
-                with closing(Source(settings, user, started + seconds, name)) as source:
+                with (
+                    closing(Source(settings, user, started + seconds, name)) as source,
+                    told(str(table.spec.source)),
+                ):
                     work = Work(
                         table=table,
                         settings=settings,
@@ -86,6 +90,9 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
                         seconds=seconds,
                     )
                     return work.go()
+        except FencedError:
+            # A newer run is at work, and says what is the matter.
+            raise
         except SyncError as error:
             at = datetime.now(UTC).isoformat(timespec="seconds")
             ledger.note(refusal={**error.as_dict(), "run": run, "at": at})
@@ -98,6 +105,7 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
         changes: dict[str, Any] = {"seq": manifest.seq, "fresh": None}
         if manifest.high is not None:
             changes |= {"watermark": manifest.high, "load": None}
+            changes["contract"] = manifest.contract
         elif lease.state.load is not None:
             plan = Plan.read(lease.state.load)
             keys = {file.key for file in manifest.files}

@@ -171,11 +171,7 @@ class Source:
                 )
                 locked, stamp, oid, file, _, columns, keyed = self.cursor.fetchone()
                 if not locked:
-                    raise LeaseHeldError(
-                        "another session exports this table",
-                        subject=str(source),
-                        remedy="wait for it to end",
-                    )
+                    raise _without_lease(str(source))
                 yield Relation(
                     stamp=stamp,
                     oid=oid,
@@ -231,6 +227,17 @@ class Source:
         return ExportedFile(
             key=key, rows=rows, bytes=size, stamp=stamp, columns=table.contract.width
         )
+
+
+def _without_lease(source: str) -> LeaseHeldError:
+    """A session that has the lock though we have the lease: no run that soon ends."""
+    error = LeaseHeldError(
+        "another session exports this table without the lease",
+        subject=source,
+        remedy="find it in pg_locks, locktype advisory, and end it",
+    )
+    error.times = 2
+    return error
 
 
 def select(table: Table, condition: sql.Composable) -> sql.Composable:

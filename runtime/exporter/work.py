@@ -56,16 +56,14 @@ class Work:
             if plan.contract == shape:
                 return self._load(plan)
         safe = watermark.read_safe(self.source.cursor, self.table)
-        load = Plan(id=self.run, contract=shape, high=safe.high, chunks=())
-        if state.watermark is None:
+        if state.watermark is None or state.contract != shape:
+            # Under a new contract every row goes out again, and the watermark may mean
+            # something else.
+            load = Plan(id=self.run, contract=shape, high=safe.high, chunks=())
             return self._load(load, safe.holder)
         window = watermark.window(
             self.source.cursor, self.table, safe, state.watermark, state.fresh
         )
-        if state.contract not in (None, shape):
-            # New columns: every row goes out again under the new contract.
-            load = msgspec.structs.replace(load, high=window.high)
-            return self._load(load, safe.holder)
         return self._incremental(safe, window)
 
     def _incremental(self, safe: watermark.Safe, window: watermark.Window) -> RunResult:
@@ -75,12 +73,13 @@ class Work:
             above=window.above,
             low=window.low,
             high=window.high,
+            fresh=window.fresh,
             contract=fingerprint(self.table),
         )
         try:
             file = self._export(plan, 0, Chunk())
-        except TooLargeError:
-            return self._cut_smaller(plan)
+        except TooLargeError as error:
+            return self._cut_smaller(plan, error)
         files = (file,) if file else ()
         seq = None
         if files or window.moved or self._heartbeat_due():
@@ -95,6 +94,7 @@ class Work:
             fresh=window.fresh,
             high=safe.high,
             load=None,
+            contract=plan.contract,
         )
 
     def _load(self, plan: Plan, holder: dict[str, Any] | None = None) -> RunResult:
@@ -114,10 +114,10 @@ class Work:
                 break
             try:
                 done[number] = self._export(plan, number, chunk)
-            except TooLargeError:
+            except TooLargeError as error:
                 if fresh:
                     break
-                return self._cut_smaller(plan)
+                return self._cut_smaller(plan, error)
             if several:
                 ledger.finish_chunk(plan.id, number, done[number])
             longest = max(longest, time.monotonic() - begun)
@@ -146,9 +146,11 @@ class Work:
             low=plan.low,
             held_by=holder,
             watermark=high if finished else self.lease.state.watermark,
-            fresh=None,
+            fresh=plan.fresh if finished else None,
             high=plan.high,
             load=None if finished else rest.to_ledger(),
+            # Not before the last chunk: until then old rows lack the new columns.
+            contract=plan.contract if finished else self.lease.state.contract,
         )
 
     def _cut(self, plan: Plan) -> Plan:
@@ -166,9 +168,15 @@ class Work:
             self.lease.save(load=plan.to_ledger())
         return plan
 
-    def _cut_smaller(self, plan: Plan) -> RunResult:
-        """Not one chunk fitted: the next invocation goes on with smaller ones."""
-        pieces = max(8, 4 * len(plan.chunks))
+    def _cut_smaller(self, plan: Plan, error: TooLargeError) -> RunResult:
+        """Not one chunk fitted: the next invocation goes on with smaller ones.
+
+        Raises:
+            TooLargeError: When the table cannot be cut any smaller.
+        """
+        if plan.pieces >= chunks.MOST_CHUNKS:
+            raise error
+        pieces = max(8, 4 * len(plan.chunks), 4 * plan.pieces)
         smaller = msgspec.structs.replace(
             plan, id=self.run, chunks=(), pieces=pieces, committed=()
         )
@@ -242,6 +250,8 @@ class Work:
         )
         result = msgspec.structs.replace(result, held_by=held_by)
         relation = self.relation
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        before = self.lease.state.last_run or {}
         last_run = {
             "run": self.run,
             "mode": mode,
@@ -250,14 +260,14 @@ class Work:
             "files": len(files),
             "bytes": result.bytes,
             "seconds": result.seconds,
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "at": now,
+            "committed_at": now if seq else before.get("committed_at", now),
         }
         self.lease.save(
             seq=seq or self.lease.state.seq,
             held_by=held_by,
             last_run=last_run,
             refusal=None,
-            contract=fingerprint(self.table),
             source={"oid": relation.oid} if relation else self.lease.state.source,
             drift=relation.drift if relation else self.lease.state.drift,
             **changes,
@@ -280,10 +290,10 @@ class Work:
         )
 
     def _heartbeat_due(self) -> bool:
-        last = self.lease.state.last_run or {}
-        if "at" not in last:
+        last = (self.lease.state.last_run or {}).get("committed_at")
+        if last is None:
             return True
-        silence = datetime.now(UTC) - datetime.fromisoformat(last["at"])
+        silence = datetime.now(UTC) - datetime.fromisoformat(last)
         return silence.total_seconds() > self.settings.heartbeat_seconds
 
     def _lock(self) -> str:

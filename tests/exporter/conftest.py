@@ -2,9 +2,10 @@
 
 import csv
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any
 
@@ -12,6 +13,7 @@ import boto3
 import msgspec
 import psycopg2
 import pytest
+from boto3.dynamodb.conditions import Attr
 from botocore.config import Config
 
 from infra import policies
@@ -24,7 +26,13 @@ from runtime.contract.aurora_sql import (
 )
 from runtime.contract.dialect import SESSION
 from runtime.contract.names import LakeKeys, quote_postgres
-from runtime.contract.records import LedgerState, Manifest, RunResult, ledger_key
+from runtime.contract.records import (
+    LedgerState,
+    Manifest,
+    RunResult,
+    ledger_key,
+    state_from_item,
+)
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table, TableContract
 from runtime.exporter.credentials import AwsKeys, DatabaseUser
@@ -141,8 +149,6 @@ class Scene:
     @contextmanager
     def source(self, seconds: float = 60, **settings: Any) -> Iterator[Source]:
         """Open the exporter's own connection as a leased user."""
-        import time
-
         source = Source(
             msgspec.structs.replace(self.around.settings, **settings),
             self.user,
@@ -159,12 +165,7 @@ class Scene:
         around = self.around
         if changes:
             settings = msgspec.structs.replace(around.settings, **changes)
-            around = Surroundings(
-                settings=settings,
-                ledger_table=around.ledger_table,
-                s3=around.s3,
-                aws_keys=around.aws_keys,
-            )
+            around = replace(around, settings=settings)
         return run_table(table, around, seconds)
 
     def ledger(self, table: Table) -> Ledger:
@@ -189,9 +190,12 @@ class Scene:
 
     def state(self, table: Table) -> LedgerState:
         """Return the ledger's state of the table."""
-        from runtime.contract.records import state_from_item
-
         return state_from_item(self.item(table))
+
+    def expire(self, table: Table) -> None:
+        """Let the table's lease have ended, as after a kill and some minutes."""
+        over = {"lease_until": int(time.time()) - 1}
+        self.ledger(table).write(over, Attr("pk").exists())
 
     def manifests(self, table: Table) -> tuple[Manifest, ...]:
         """Return the chain."""

@@ -1,11 +1,10 @@
-"""One run at a time changes a table's ledger; whoever lost the lease changes nothing."""
+"""One run at a time changes a ledger; whoever lost the lease changes nothing."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runtime.contract.errors import FencedError, LeaseHeldError, LedgerError
@@ -21,12 +20,6 @@ FILE = ExportedFile(key="k", rows=1, bytes=2, stamp="s", columns=3)
 @pytest.fixture
 def ledger(scene):
     return scene.ledger(TABLE)
-
-
-def expire(scene: Scene) -> None:
-    """Let the lease have ended a while ago."""
-    over = {"lease_until": int(time.time()) - 1}
-    scene.ledger(TABLE).write(over, Attr("pk").exists())
 
 
 def test_the_first_lease_finds_an_empty_state(ledger):
@@ -85,7 +78,7 @@ def test_a_failed_run_releases_its_lease(ledger):
 
 def test_an_expired_lease_can_be_taken_over(scene, ledger):
     with ledger.lease("run-1"):
-        expire(scene)
+        scene.expire(TABLE)
         with ledger.lease("run-2") as lease:
             assert lease.token == 2
 
@@ -93,7 +86,7 @@ def test_an_expired_lease_can_be_taken_over(scene, ledger):
 def test_who_lost_the_lease_can_save_nothing(scene, ledger):
     with ledger.lease("zombie") as zombie:
         zombie.save(watermark="2026-01-01")
-        expire(scene)
+        scene.expire(TABLE)
         with ledger.lease("run-2") as lease:
             with pytest.raises(FencedError, match="newer run took over"):
                 zombie.save(watermark="1970-01-01")
@@ -108,7 +101,7 @@ def test_who_lost_the_lease_can_save_nothing(scene, ledger):
 def test_who_lost_the_lease_does_not_release_the_new_one(scene, ledger):
     context = ledger.lease("zombie")
     context.__enter__()
-    expire(scene)
+    scene.expire(TABLE)
     with ledger.lease("run-2"):
         context.__exit__(None, None, None)
         assert scene.item(TABLE)["lease_run"] == "run-2"
