@@ -77,7 +77,9 @@ def read_status(
     """
     # The ledger first: what it calls exported, Snowflake may have merged since.
     states = ledger.states([spec.source for spec in specs])
-    progress, runs = warehouse.progress(), warehouse.last_runs()
+    names = [str(source) for source in states]
+    progress = warehouse.progress(names) if names else {}
+    runs = warehouse.last_runs(names) if names else {}
     now = datetime.now(UTC)
     return tuple(
         table_status(

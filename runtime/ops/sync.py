@@ -189,7 +189,7 @@ class Syncing:
     def _follow(self) -> None:
         if self._warehouse is None or not self._merges:
             return
-        progress = self._warehouse.progress()
+        progress = self._warehouse.progress(self._merges)
         now = time.monotonic()
         for merge in list(self._merges.values()):
             seen = progress.get(merge.name)

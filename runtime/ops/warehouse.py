@@ -1,7 +1,7 @@
 """Snowflake as an operator's command sees it: questions about runs, pipes and tasks."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -104,24 +104,33 @@ class Warehouse:
             names = [column.name.lower() for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def progress(self) -> dict[str, Progress]:
-        """Return how far each table's merges are, by source table."""
+    def progress(self, names: Iterable[str]) -> dict[str, Progress]:
+        """Return how far tables' merges are, by source table.
+
+        Args:
+            names: The source tables, at least one.
+        """
         columns = ", ".join(Progress.__struct_fields__)
         view = self.objects.qualified(SYNC, "SYNC_STATUS")
-        rows = self.ask(f"SELECT {columns} FROM {view}")
+        rows = self.ask(f"SELECT {columns} FROM {view} WHERE {_among(names)}")
         return {row["table_name"]: msgspec.convert(row, Progress) for row in rows}
 
-    def last_runs(self) -> dict[str, MergedRun]:
-        """Return the last run of each table that has arrived, by source table."""
+    def last_runs(self, names: Iterable[str]) -> dict[str, MergedRun]:
+        """Return the last run of each table that has arrived, by source table.
+
+        Args:
+            names: The source tables, at least one.
+        """
         runs = self._runs(
-            "QUALIFY ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY seq DESC) = 1"
+            f"WHERE {_among(names)} QUALIFY ROW_NUMBER() OVER "
+            "(PARTITION BY table_name ORDER BY seq DESC) = 1"
         )
         return {run.table_name: run for run in runs}
 
     def runs(self, table: Table, first: int, last: int) -> list[MergedRun]:
         """Return runs of a table by the numbers of their manifests, both inclusive."""
         return self._runs(
-            f"WHERE table_name = {literal(table.contract.table)} "
+            f"WHERE {_among([table.contract.table])} "
             f"AND seq BETWEEN {first} AND {last} ORDER BY seq"
         )
 
@@ -206,6 +215,10 @@ class Warehouse:
 
     def _function(self, name: str) -> str:
         return f"{quote_snowflake(self.objects.database)}.INFORMATION_SCHEMA.{name}"
+
+
+def _among(names: Iterable[str]) -> str:
+    return f"table_name IN ({', '.join(map(literal, names))})"
 
 
 def _ago(minutes: int) -> str:
