@@ -9,6 +9,7 @@ DirOption = Annotated[
     Path | None,
     typer.Option(
         "--dir",
+        envvar="AURORA_SYNC_DIR",
         help="Folder of the local stack; .local in the checkout by default.",
         file_okay=False,
     ),
