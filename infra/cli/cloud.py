@@ -118,7 +118,8 @@ class CloudTarget(Target):
         )
 
     def _client(self, service: str, seconds: int, attempts: int = 4) -> Any:
-        make: Any = boto3.Session().client
+        # boto3 itself only knows AWS_DEFAULT_REGION and the profile's region.
+        make: Any = boto3.Session(region_name=os.environ.get("AWS_REGION")).client
         try:
             return make(
                 service,

@@ -2,8 +2,9 @@
 -- Source of the signatures:
 -- https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/postgresql-s3-export-functions.html
 -- What Aurora keeps inside stands in the schema aurora_local: the rows of a query go
--- through curl to the sidecar (aurora_uploader.py), and become objects in a second
--- call. One call could not do: a backend that dies looks to curl like the last row.
+-- through a named pipe to the sidecar (aurora_uploader.py), which is called by curl
+-- before and after. Objects appear by the second call alone: seen from the pipe, a
+-- backend that dies has written its last row.
 
 CREATE SCHEMA IF NOT EXISTS AWS_COMMONS;
 CREATE SCHEMA IF NOT EXISTS AWS_S3;
@@ -28,7 +29,7 @@ CREATE OR REPLACE FUNCTION AURORA_LOCAL.ANSWER(call text) RETURNS json
 LANGUAGE sql SECURITY DEFINER SET search_path = PG_CATALOG
 AS $$
   SELECT PG_READ_FILE('../answers/' || call, 0, 65536, TRUE)::json
-  WHERE call ~ '^[0-9a-f]{32}[.](stage|commit)$'
+  WHERE call ~ '^[0-9a-f]{32}[.](begin|commit)$'
 $$;
 
 -- Text for the shell and the address at once: hexadecimal digits mean nothing to both.
@@ -36,43 +37,40 @@ CREATE OR REPLACE FUNCTION AURORA_LOCAL.HEX(value text) RETURNS text
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT ENCODE(CONVERT_TO(COALESCE(value, ''), 'UTF8'), 'hex') $$;
 
--- One call: the query's rows are its body. Made of constants, hexadecimal digits and,
--- outside of what the shell sees, the query and its options.
-CREATE OR REPLACE FUNCTION AURORA_LOCAL.CALL_SIDECAR(
-  query text, options text, call text, method text, parameters text,
-  OUT rows_sent bigint, OUT answer json
-)
+-- One call: constants and hexadecimal digits are all that the shell sees of it.
+CREATE OR REPLACE FUNCTION AURORA_LOCAL.CALL_SIDECAR(call text, parameters text)
+RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
-  program CONSTANT text := FORMAT(
-    'exec curl -q -K ../curl.conf -o ../answers/%s %s ''http://aurora-s3/%s?%s''',
-    call, method, call, parameters
-  );
+  answer json;
 BEGIN
   BEGIN
-    EXECUTE FORMAT(E'COPY (%s\n) TO PROGRAM %L %s', query, program, options);
-    GET DIAGNOSTICS rows_sent = ROW_COUNT;
-    answer := AURORA_LOCAL.ANSWER(call);
-  EXCEPTION WHEN EXTERNAL_ROUTINE_EXCEPTION THEN
-    IF SQLERRM NOT LIKE 'program "exec curl%' THEN
-      RAISE;
-    END IF;
-    answer := COALESCE(
-      AURORA_LOCAL.ANSWER(call), '{"error": "Unable to connect to endpoint"}'
+    EXECUTE FORMAT(
+      'COPY (SELECT WHERE FALSE) TO PROGRAM %L',
+      FORMAT(
+        'exec curl -q -K ../curl.conf -o ../answers/%s -X POST ''http://aurora-s3/%s?%s''',
+        call, call, parameters
+      )
     );
+  EXCEPTION WHEN EXTERNAL_ROUTINE_EXCEPTION THEN
+    NULL; -- curl has failed; with an answer unless nobody was there.
   END;
+  answer := COALESCE(
+    AURORA_LOCAL.ANSWER(call), '{"error": "Unable to connect to endpoint"}'
+  );
   IF answer ->> 'no_credentials' IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'system_error',
       MESSAGE = 'credentials stored with the database cluster can''t be accessed',
       DETAIL = answer ->> 'no_credentials',
       HINT = 'Has the IAM role Amazon Resource Name (ARN) been associated with the '
         'feature-name "s3Export"?';
-  ELSIF answer ->> 'bytes' IS NULL THEN
+  ELSIF answer ->> 'error' IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'system_error',
       MESSAGE = 'could not upload to Amazon S3',
       DETAIL = FORMAT('Amazon S3 client returned ''%s''.', answer ->> 'error');
   END IF;
+  RETURN answer;
 END
 $$;
 
@@ -101,22 +99,30 @@ BEGIN
   -- Refuses what is not one whole query, and so could end the COPY around it.
   OPEN probe FOR EXECUTE query;
   CLOSE probe;
-  SELECT sent.rows_sent INTO rows_uploaded
-  FROM AURORA_LOCAL.CALL_SIDECAR(
-    query,
-    CASE WHEN options ~ '\S' THEN FORMAT('WITH (%s)', options) ELSE '' END,
-    export || '.stage',
-    '-T -',
+  answer := AURORA_LOCAL.CALL_SIDECAR(
+    export || '.begin',
     FORMAT(
       'bucket=%s&key=%s&region=%s&kms_key=%s',
       AURORA_LOCAL.HEX(bucket), AURORA_LOCAL.HEX(file_path),
       AURORA_LOCAL.HEX(region), AURORA_LOCAL.HEX(kms_key)
     )
-  ) AS sent;
-  SELECT done.answer INTO answer
-  FROM AURORA_LOCAL.CALL_SIDECAR(
-    'SELECT WHERE FALSE', '', export || '.commit', '-X POST --max-time 300', ''
-  ) AS done;
+  );
+  BEGIN
+    EXECUTE FORMAT(
+      E'COPY (%s\n) TO %L %s', query, answer ->> 'pipe',
+      CASE WHEN options ~ '\S' THEN FORMAT('WITH (%s)', options) ELSE '' END
+    );
+    GET DIAGNOSTICS rows_uploaded = ROW_COUNT;
+  EXCEPTION WHEN INTERNAL_ERROR THEN
+    -- The sidecar has closed the pipe; it tells why when it is asked.
+    IF SQLERRM LIKE 'could not write to COPY file%'
+      OR SQLERRM LIKE 'could not close file%'
+    THEN
+      PERFORM AURORA_LOCAL.CALL_SIDECAR(export || '.commit', '');
+    END IF;
+    RAISE;
+  END;
+  answer := AURORA_LOCAL.CALL_SIDECAR(export || '.commit', '');
   files_uploaded := answer ->> 'files';
   bytes_uploaded := answer ->> 'bytes';
 END
@@ -151,7 +157,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA AWS_S3, AWS_COMMONS FROM PUBLIC;
 REVOKE ALL ON SCHEMA AWS_S3, AWS_COMMONS FROM PUBLIC;
 GRANT USAGE ON SCHEMA AURORA_LOCAL TO PUBLIC;
 
--- The price of COPY TO PROGRAM, paid locally only; all other rights of this role come
+-- The price of curl and the pipe, paid locally only; all other rights of this role come
 -- from the administrator's statements, as on Aurora.
 DO $$
 BEGIN
@@ -159,4 +165,4 @@ BEGIN
 EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL;
 END
 $$;
-GRANT PG_EXECUTE_SERVER_PROGRAM TO AURORA_SYNC_EXPORTER;
+GRANT PG_EXECUTE_SERVER_PROGRAM, PG_WRITE_SERVER_FILES TO AURORA_SYNC_EXPORTER;

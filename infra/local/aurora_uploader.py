@@ -1,15 +1,17 @@
 """Carries exports to S3 as Aurora does: the sidecar of a local stack's PostgreSQL.
 
-It answers the two calls that the SQL functions (aurora_s3.sql) make through curl, and
-plays the cluster's identity towards AWS.
+It answers the two calls that the SQL functions (aurora_s3.sql) make through curl, one
+before the rows and one after, and plays the cluster's identity towards AWS.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from hmac import compare_digest
 from http import HTTPStatus
@@ -19,21 +21,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from infra.local.aurora_export import Body, Exports, Refused
+from infra.local.aurora_export import Exports, Refused
 from infra.local.parts import HOST, Command, LocalStack, Part
 from infra.local.postgres import home, make_server_folder, server_account
 from infra.local.processes import LocalError
 
 _ANSWER_SECONDS = 60
-_DRAIN_SECONDS = 2
+_FOLDERS = ("answers", "pipes")
+_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers curl: GET tells that we live, PUT stages rows, POST asks for them."""
+    """Answers curl; a GET only tells that we live."""
 
     protocol_version = "HTTP/1.1"
-    # curl passes on what it finds in the pipe: about 4 KiB a chunk.
-    rbufsize = 2**18
     # The answer leaves in two packets, the second without waiting for curl's word.
     disable_nagle_algorithm = True
     server: "Server"
@@ -41,32 +42,32 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(HTTPStatus.OK, {})
 
-    def do_PUT(self) -> None:
-        try:
-            name, order = self._call()
-            self.server.exports.stage(name, order, Body(self.rfile))
-            self._answer(HTTPStatus.OK, {"bytes": 0})
-        except Refused as refused:
-            self._answer(HTTPStatus.BAD_REQUEST, refused.answer)
-            self._drain()
-
     def do_POST(self) -> None:
         try:
-            name, _ = self._call()
-            self._answer(HTTPStatus.OK, self.server.exports.commit(name))
+            name, step, order = self._call()
+            if step == ".begin":
+                self._answer(HTTPStatus.OK, self.server.exports.begin(name, order))
+            else:
+                self._answer(HTTPStatus.OK, self.server.exports.commit(name))
         except Refused as refused:
             self._answer(HTTPStatus.BAD_REQUEST, refused.answer)
 
-    def _call(self) -> tuple[str, dict[str, str]]:
-        """Return the identity of the export and what is ordered, from hexadecimal."""
+    def _call(self) -> tuple[str, str, dict[str, str]]:
+        """Return the export's identity, the step, and what is ordered."""
         given = self.headers.get("Authorization", "")
-        if not compare_digest(given, self.server.authorization):
-            raise Refused(error="AccessDenied: not a call of this stack's PostgreSQL")
         address = urlsplit(self.path)
-        return PurePosixPath(address.path).stem, {
-            name: bytes.fromhex(value).decode()
-            for name, value in parse_qsl(address.query)
-        }
+        call = PurePosixPath(address.path)
+        trusted = compare_digest(given, self.server.authorization)
+        if not trusted or not _NAME.fullmatch(call.stem):
+            raise Refused(error="AccessDenied: not a call of this stack's PostgreSQL")
+        return (
+            call.stem,
+            call.suffix,
+            {
+                name: bytes.fromhex(value).decode()
+                for name, value in parse_qsl(address.query)
+            },
+        )
 
     def _answer(self, status: int, answer: dict[str, Any]) -> None:
         text = json.dumps(answer).encode()
@@ -75,14 +76,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(text)
-
-    def _drain(self) -> None:
-        """Read on for a while: closed at once, the answer would be lost in a reset."""
-        self.connection.settimeout(_DRAIN_SECONDS)
-        until = time.monotonic() + _DRAIN_SECONDS
-        with suppress(OSError):
-            while time.monotonic() < until and self.rfile.read1():
-                pass
 
     def log_message(self, format: str, *args: Any) -> None:
         """Leave the log to what fails."""
@@ -99,7 +92,7 @@ class Server(ThreadingHTTPServer):
         self.authorization = _authorization(stack)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of callers that are gone: their export is aborted."""
+        """Say nothing of callers that are gone: their export is dropped."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -108,26 +101,36 @@ def _authorization(stack: LocalStack) -> str:
     return f"Bearer {stack.secret('aurora_s3_token')}"
 
 
-def sweep(answers: Path) -> None:
-    """Remove the answers that PostgreSQL has read long ago."""
-    for answer in answers.iterdir():
+def sweep(folder: Path) -> None:
+    """Remove what was left there long ago: answers that PostgreSQL has read."""
+    for path in folder.iterdir():
         with suppress(FileNotFoundError):
-            if answer.stat().st_mtime < time.time() - _ANSWER_SECONDS:
-                answer.unlink()
+            if path.stat().st_mtime < time.time() - _ANSWER_SECONDS:
+                path.unlink()
 
 
-def _sweep_for_ever(exports: Exports, answers: Path) -> None:
+def _sweep_for_ever(exports: Exports, folders: Sequence[Path]) -> None:
     while True:
         time.sleep(0.5)
         exports.sweep()
-        sweep(answers)
+        for folder in folders:
+            sweep(folder)
+
+
+def _release(pipes: Path) -> None:
+    """Let go of backends that wait for the sidecar before us, which has died."""
+    for path in pipes.iterdir():
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        path.unlink()
 
 
 def main() -> None:
     """Serve the stack whose folder is the argument."""
     stack = LocalStack(Path(sys.argv[1]))
+    _release(home(stack) / "pipes")
     with Server(stack) as server:
-        sweeping = (server.exports, home(stack) / "answers")
+        folders = [home(stack) / name for name in _FOLDERS]
+        sweeping = (server.exports, folders)
         threading.Thread(target=_sweep_for_ever, args=sweeping, daemon=True).start()
         server.serve_forever()
 
@@ -147,6 +150,10 @@ def _prepare(stack: LocalStack) -> None:
             allowed="7.76 or newer",
         )
     make_server_folder(home(stack) / "answers")
+    # Ours: what we read in the server's place must be what we have put there.
+    pipes = home(stack) / "pipes"
+    pipes.mkdir(exist_ok=True)
+    pipes.chmod(0o711)
     settings = home(stack) / "curl.conf"
     settings.unlink(missing_ok=True)
     settings.touch(mode=0o600)
@@ -158,7 +165,7 @@ def _prepare(stack: LocalStack) -> None:
         "show-error": "",
         "noproxy": "*",
         "connect-timeout": "5",
-        # Whatever the address says; without waiting for a go-ahead.
+        # Whatever the address says.
         "connect-to": f"::{HOST}:{stack.port('aurora_s3')}",
         "header": f"Authorization: {_authorization(stack)}",
     }
@@ -166,7 +173,7 @@ def _prepare(stack: LocalStack) -> None:
         f'{name} = "{value}"\n' if value else f"{name}\n"
         for name, value in options.items()
     ]
-    settings.write_text("".join(lines) + 'header = "Expect:"\n')
+    settings.write_text("".join(lines))
 
 
 def _command(stack: LocalStack) -> Command:

@@ -4,7 +4,7 @@ import csv
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import Any
@@ -38,6 +38,7 @@ from runtime.contract.specs import Table, TableContract
 from runtime.exporter.credentials import AwsKeys, DatabaseUser
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Ledger
+from runtime.exporter import run as run_module
 from runtime.exporter.run import Surroundings, run_table
 from runtime.exporter.source import Source
 from tests.factories import make_column, make_contract, make_spec
@@ -408,12 +409,26 @@ def leased_by_hand(stack: LocalStack, surroundings: Any) -> DatabaseUser:
 
 
 @pytest.fixture
+def real_vault() -> None:
+    """Let every run of the test lease its user at Vault."""
+
+
+@pytest.fixture
 def scene(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
     stack: LocalStack,
     surroundings: Callable[[str], Surroundings],
     leased_by_hand: DatabaseUser,
 ) -> Iterator[Scene]:
-    """A clean database with the emulated aws_s3, and a new deployment's name."""
+    """A clean database with the emulated aws_s3, and a new deployment's name.
+
+    Runs take a user that was leased before, which is half their time; those of tests
+    marked with the fixture `real_vault` lease their own.
+    """
+    if "real_vault" not in request.fixturenames:
+        lease = nullcontext(leased_by_hand)
+        monkeypatch.setattr(run_module, "leased_user", lambda *_: lease)
     name = f"t{next(_numbers):03d}"
     scene = Scene(
         stack=stack, name=name, around=surroundings(name), user=leased_by_hand

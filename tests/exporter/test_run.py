@@ -422,7 +422,7 @@ def test_a_table_that_is_gone_is_told_and_noted(scene, orders, loaded):
     assert scene.state(orders).refusal["code"] == "drift"
 
 
-def test_a_vault_that_refuses_is_told_and_the_lease_released(scene, orders):
+def test_a_vault_that_refuses_is_told_and_the_lease_released(real_vault, scene, orders):
     with pytest.raises(CredentialError):
         scene.run(orders, vault_role="nobody")
     state = scene.state(orders)
@@ -431,7 +431,7 @@ def test_a_vault_that_refuses_is_told_and_the_lease_released(scene, orders):
     scene.run(orders)
 
 
-def test_no_leased_user_stays_behind(scene, orders):
+def test_no_leased_user_stays_behind(real_vault, scene, orders):
     leased = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'v-%'"
     scene.run(orders)
     scene.sql("ALTER TABLE orders RENAME status TO state")

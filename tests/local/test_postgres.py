@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,11 @@ class Scene:
         self.sql.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv)", out)
         return out.getvalue()
 
-    def wait_for_export(self, session: psutil.Process) -> None:
-        """Return when a session's export is under way to S3."""
+    def wait_for_export(self) -> None:
+        """Return when the rows of an export are under way to S3."""
         before = self.lines_to_s3()
-        wait_until(lambda: session.children() and self.lines_to_s3() > before)
+        pipes = postgres.home(self.stack) / "pipes"
+        wait_until(lambda: self.lines_to_s3() > before and not list(pipes.iterdir()))
 
     def lines_to_s3(self) -> int:
         """Return how many connections the sidecar has: one is kept for STS."""
@@ -443,7 +444,7 @@ def test_the_export_of_a_killed_session_leaves_nothing(scene, how):
     with no_new_object(scene):
         failed.start()
         session = psutil.Process(connection.info.backend_pid)
-        scene.wait_for_export(session)
+        scene.wait_for_export()
         if how == "kill -9":
             session.kill()
         else:
@@ -484,21 +485,70 @@ def test_the_export_of_a_client_that_died_leaves_nothing(scene):
         )
         assert client.stdout
         session = psutil.Process(int(client.stdout.readline()))
-        scene.wait_for_export(session)
+        scene.wait_for_export()
         client.kill()
         client.communicate()
         wait_until(lambda: not is_alive(session))
 
 
-def test_rows_that_are_not_asked_for_in_time_are_dropped(scene):
-    call = "SELECT answer FROM aurora_local.call_sidecar('SELECT 1', '', %s, %s, %s)"
+@pytest.mark.parametrize("rows", [True, False])
+def test_an_export_that_is_not_asked_for_in_time_is_dropped(scene, rows):
+    call = "SELECT aurora_local.call_sidecar(%s, %s)"
     order = f"bucket={BUCKET.encode().hex()}&key={b'exports/late'.hex()}"
     name = "0" * 32
     with no_new_object(scene):
-        scene.sql.execute(call, (name + ".stage", "-T -", order))
-        assert scene.sql.fetchone() == ({"bytes": 0},)
+        scene.sql.execute(call, (name + ".begin", order))
+        [[answer]] = scene.sql.fetchall()
+        if rows:
+            scene.sql.execute("COPY (SELECT 1) TO %s", (answer["pipe"],))
     with pytest.raises(errors.SystemError, match="not asked for in time"):
-        scene.sql.execute(call, (name + ".commit", "-X POST", ""))
+        scene.sql.execute(call, (name + ".commit", ""))
+
+
+def test_a_query_whose_sidecar_died_under_way_fails(scene):
+    connection = scene.connect()
+    failed: list[Any] = []
+
+    def export() -> None:
+        try:
+            scene.export(SLOW, "exports/orphan", sql=connection.cursor())
+        except errors.SystemError as error:
+            failed.append(str(error))
+
+    exporting = threading.Thread(target=export)
+    with no_new_object(scene):
+        exporting.start()
+        scene.wait_for_export()
+        process(scene.stack, "aurora_s3").kill()
+        exporting.join(timeout=10)
+        wait_until(lambda: part_states(scene.stack)["aurora_s3"] == "dead")
+        start_parts(scene.stack, PARTS)
+    connection.close()
+    assert "Unable to connect to endpoint" in failed[0]
+
+
+def test_a_backend_that_waits_for_a_dead_sidecar_is_released_by_the_next(scene):
+    pipe = postgres.home(scene.stack) / "pipes" / ("1" * 32)
+    os.mkfifo(pipe)
+    account = postgres.server_account()
+    os.chown(pipe, account.pw_uid, account.pw_gid)
+    connection = scene.connect()
+
+    def copy() -> None:
+        # Whether its one row finds the pipe open still is a matter of luck.
+        with suppress(psycopg2.InternalError):
+            connection.cursor().execute(f"COPY (SELECT 1) TO '{pipe}'")
+
+    waiting = threading.Thread(target=copy)
+    waiting.start()
+    time.sleep(0.3)
+    assert waiting.is_alive()
+    stop_part(scene.stack, "aurora_s3")
+    start_parts(scene.stack, PARTS)
+    waiting.join(timeout=10)
+    assert not waiting.is_alive()
+    assert not pipe.exists()
+    connection.close()
 
 
 def test_a_sidecar_that_is_down_is_an_error_until_it_is_back(scene):
