@@ -142,7 +142,8 @@ def _told(settings: ExporterSettings, step: str, what: str) -> Iterator[None]:
 
 
 def _short(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0][:300] or type(error).__name__
+    # Vault writes "1 error occurred:" and the error on the next line.
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _quietly(revoke: Callable[[], object]) -> None:

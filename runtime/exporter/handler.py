@@ -3,7 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import boto3
 import msgspec
@@ -37,7 +37,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             people who wait for the answer.
     """
 
-    table: str
+    table: Annotated[str, msgspec.Meta(min_length=1)]
     report_errors: bool = False
 
 
@@ -72,6 +72,7 @@ def _request(event: Any) -> Event:
     try:
         return msgspec.convert(event, Event)
     except msgspec.ValidationError as error:
+        metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=1)
         raise ConfigError(
             f"event is not a request for a run: {error}",
             got=event,
