@@ -250,4 +250,5 @@ def _chosen(target: "Target", names: list[str] | None) -> tuple[Table, ...]:
 
     tables = load_tables(target.config)
     specs = select_specs([each.spec for each in tables], names or (), target.config)
-    return tuple(each for each in tables if each.spec in specs)
+    sources = {spec.source for spec in specs}
+    return tuple(each for each in tables if each.spec.source in sources)
