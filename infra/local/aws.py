@@ -31,16 +31,15 @@ _SERVER = Path(__file__).with_name("aws_server.py")
 
 _ROLES = f"arn:aws:iam::{AWS_ACCOUNT}:role/*"
 _QUEUES = f"arn:aws:sqs:{AWS_REGION}:{AWS_ACCOUNT}:{SNOWPIPE_QUEUE_PREFIX}*"
-_TOPICS = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:*"
 # Who there is, and what each may do. Which roles can be assumed is decided by the
-# roles' own trust policies; the emulator wants the identity's consent as well.
+# roles' own trust policies; the emulator wants the identity's consent as well. Whether
+# Snowflake may subscribe to a topic is for the topic's own policy to say.
 USERS: dict[str, list[tuple[list[str], str]]] = {
     "admin": [(["*"], "*")],
     "aurora": [(["sts:AssumeRole"], _ROLES)],
     "snowflake": [
         (["sts:AssumeRole"], _ROLES),
         (["sqs:*"], _QUEUES),
-        (["sns:Subscribe", "sns:Unsubscribe"], _TOPICS),
     ],
     "vault": [(["iam:GetRole", "iam:GetUser"], "*")],
 }

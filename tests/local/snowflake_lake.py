@@ -52,8 +52,20 @@ def make_lake(stack: LocalStack) -> None:
     place = {"LocationConstraint": "eu-west-1"}
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration=place)
     sns.create_topic(Name="files")
-    publish = {"Effect": "Allow", "Action": "sns:Publish", "Resource": TOPIC}
-    policy = document({**publish, "Principal": {"Service": "s3.amazonaws.com"}})
+    policy = document(
+        {
+            "Effect": "Allow",
+            "Action": "sns:Publish",
+            "Resource": TOPIC,
+            "Principal": {"Service": "s3.amazonaws.com"},
+        },
+        {
+            "Effect": "Allow",
+            "Action": "sns:Subscribe",
+            "Resource": TOPIC,
+            "Principal": {"AWS": aws.user_arn("snowflake")},
+        },
+    )
     sns.set_topic_attributes(
         TopicArn=TOPIC, AttributeName="Policy", AttributeValue=policy
     )
