@@ -21,6 +21,8 @@ import pytest
 from psycopg2 import errors
 
 from infra.local import aurora_uploader, aws, postgres
+from infra.local.aurora_export import Export
+from infra.local.aurora_put import S3Error
 from infra.local.parts import AWS_REGION, HOST, LocalStack
 from infra.local.process_table import is_alive, marked_processes
 from infra.local.processes import LocalError, part_states, start_parts, stop_parts
@@ -97,15 +99,16 @@ class Scene:
 
     def wait_for_export(self) -> None:
         """Return when the rows of an export are under way to S3."""
-        before = self.lines_to_s3()
         pipes = postgres.home(self.stack) / "pipes"
-        wait_until(lambda: self.lines_to_s3() > before and not list(pipes.iterdir()))
+        wait_until(lambda: self.puts_under_way() and not list(pipes.iterdir()))
 
-    def lines_to_s3(self) -> int:
-        """Return how many connections the sidecar has: one is kept for STS."""
+    def puts_under_way(self) -> bool:
+        """Tell whether objects are begun and not ended."""
         s3 = (HOST, self.stack.port("aws"))
         sidecar = process(self.stack, "aurora_s3")
-        return sum(each.raddr == s3 for each in sidecar.net_connections("tcp"))
+        lines = [each for each in sidecar.net_connections("tcp") if each.raddr == s3]
+        # One connection is kept open for STS.
+        return len(lines) > 1
 
 
 def document(actions: Any, **fields: Any) -> str:
@@ -123,9 +126,9 @@ def wait_until(condition: Any) -> None:
 @contextmanager
 def no_new_object(scene: Scene) -> Any:
     """Hold that nothing appears, and that nothing is left that could still appear."""
-    before, lines = scene.keys(), scene.lines_to_s3()
+    before = scene.keys()
     yield
-    wait_until(lambda: scene.lines_to_s3() <= lines)
+    wait_until(lambda: not scene.puts_under_way())
     assert scene.keys() == before
 
 
@@ -525,6 +528,33 @@ def test_a_query_whose_sidecar_died_under_way_fails(scene):
         start_parts(scene.stack, PARTS)
     connection.close()
     assert "Unable to connect to endpoint" in failed[0]
+
+
+class BrokenS3:
+    """Takes an object's head and then fails in a way that nobody has foreseen."""
+
+    def begin(self, *_: Any) -> Any:
+        return self
+
+    def send(self, rows: memoryview) -> None:
+        raise ZeroDivisionError
+
+    def finish(self) -> None:
+        raise AssertionError("a broken object must never appear")
+
+
+def test_rows_that_were_lost_on_the_way_are_never_committed(tmp_path, monkeypatch):
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+    s3: Any = BrokenS3()
+    names: Any = {"bucket": "b", "key": "k", "encryption": {}, "object_bytes": 9}
+    export = Export(s3, tmp_path / "pipe", **names)
+    with suppress(BrokenPipeError), (tmp_path / "pipe").open("wb") as pipe:
+        pipe.write(b"rows")
+    with pytest.raises(S3Error, match="InternalError"):
+        export.commit()
+    wait_until(lambda: told)
+    assert told[0].exc_type is ZeroDivisionError
 
 
 def test_a_backend_that_waits_for_a_dead_sidecar_is_released_by_the_next(scene):
