@@ -10,18 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.ordinary_user import NOBODY, as_ordinary_user
+
 ROOT = Path(__file__).parents[2]
-# A user id without name, home or rights. It may read what root's checkout and
-# interpreter may hide in folders of root's, and nothing else sets it apart.
-NOBODY = 65534
-AS_NOBODY = (
-    "setpriv",
-    f"--reuid={NOBODY}",
-    f"--regid={NOBODY}",
-    "--clear-groups",
-    "--inh-caps=+dac_read_search",
-    "--ambient-caps=+dac_read_search",
-)
 
 
 def walk_through() -> str:
@@ -46,10 +37,9 @@ def home() -> Iterator[Path]:
 @pytest.mark.timeout(300)
 def test_the_readme_takes_a_table_there_and_leaves_nothing(home: Path) -> None:
     """Root runs it as somebody else: every other test of the stack runs as root."""
-    prefix = AS_NOBODY if os.geteuid() == 0 else ()
     stack = home / "stack"
     done = subprocess.run(
-        [*prefix, "bash", "-euo", "pipefail", "-c", walk_through()],
+        [*as_ordinary_user(), "bash", "-euo", "pipefail", "-c", walk_through()],
         cwd=home,
         env={
             "PATH": os.environ["PATH"],
