@@ -6,8 +6,9 @@ import msgspec
 
 from runtime.contract.specs import Column, Table, TableContract, TableSpec
 
+Columns = tuple[tuple[str, str] | Column, ...]
 # The columns of the table that most tests speak of, in file order.
-ORDERS: tuple[tuple[str, str], ...] = (
+ORDERS: Columns = (
     ("order_id", "bigint"),
     ("status", "text"),
     ("updated_at", "timestamp with time zone"),
@@ -35,9 +36,7 @@ def make_column(attnum: int, name: str, base_type: str, **fields: Any) -> Column
     return Column(attnum=attnum, name=name, **known)
 
 
-def make_contract(
-    columns: tuple[tuple[str, str] | Column, ...] = ORDERS, **fields: Any
-) -> TableContract:
+def make_contract(columns: Columns = ORDERS, **fields: Any) -> TableContract:
     """Return a contract of these columns, given as name and type or complete."""
     made = tuple(
         column if isinstance(column, Column) else make_column(number, *column)
@@ -48,7 +47,7 @@ def make_contract(
 
 
 def make_table(
-    columns: tuple[tuple[str, str] | Column, ...] = ORDERS,
+    columns: Columns = ORDERS,
     base_width: int | None = None,
     **keys: Any,
 ) -> Table:
