@@ -124,7 +124,6 @@ def _told(settings: ExporterSettings, step: str, what: str) -> Iterator[None]:
         vault_errors.VaultDown,
         vault_errors.VaultNotInitialized,
         vault_errors.RateLimitExceeded,
-        vault_errors.InternalServerError,
         vault_errors.BadGateway,
         requests.RequestException,
     ) as error:
@@ -132,6 +131,14 @@ def _told(settings: ExporterSettings, step: str, what: str) -> Iterator[None]:
             f"Vault does not answer ({_short(error)})",
             subject=subject,
             remedy="unseal or start Vault, or open the network; the next run goes on",
+        ) from error
+    except vault_errors.InternalServerError as error:
+        # Vault is well, but not what it asks: Aurora, or AWS for a login.
+        raise VaultUnavailableError(
+            f"Vault cannot do it ({_short(error)})",
+            subject=subject,
+            remedy="check that Vault reaches Aurora and AWS, and the rights of its "
+            "own database user",
         ) from error
     except vault_errors.VaultError as error:
         raise CredentialError(
