@@ -1,0 +1,306 @@
+"""Runs that must fail: what they may leave behind, and how to make them fail."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from infra.local.vault import vault_client
+from runtime.contract.names import LakeKeys
+from runtime.contract.records import (
+    STATE_KEY,
+    LedgerState,
+    ledger_key,
+    state_from_item,
+)
+from runtime.contract.settings import ExporterSettings
+from runtime.contract.specs import Table
+from tests.factories import make_column, make_table
+from tests.integration.conftest import Sandbox
+
+_WRITE, _READ = TypeSerializer(), TypeDeserializer()
+
+
+# One deployment for all modules that ask for these tables.
+_shops: dict[Path, "Shop"] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """What runs are made to fail on: deployed, loaded, and due in each run.
+
+    Attributes:
+        orders: A table in a schema of its own.
+        stock: A view whose rows can be made to fail or to take their time.
+    """
+
+    orders: "Scene"
+    stock: "Scene"
+
+
+_SHOP = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.salaries (amount INTEGER);
+CREATE TABLE shop.orders (
+  order_id BIGINT PRIMARY KEY,
+  status TEXT,
+  amount NUMERIC(12, 2),
+  updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW()
+);
+INSERT INTO shop.orders SELECT g, 'new', g FROM generate_series(1, 10) AS g;
+CREATE TABLE shop.pace (seconds FLOAT NOT NULL);
+INSERT INTO shop.pace VALUES (0);
+CREATE TABLE shop.parts (
+  part_id BIGINT NOT NULL, divisor INTEGER NOT NULL, updated_at TIMESTAMPTZ
+);
+INSERT INTO shop.parts SELECT g, 1, NOW() FROM generate_series(1, 200) AS g;
+CREATE VIEW shop.stock AS
+  SELECT part_id, 100 / divisor AS share,
+    pg_sleep((SELECT seconds FROM shop.pace))::TEXT AS pause, updated_at
+  FROM shop.parts;
+"""
+
+
+def shop(sandbox: Sandbox) -> Shop:
+    """Return the shop of this stack; deployed at the first call."""
+    if sandbox.folder not in _shops:
+        sandbox.aurora(_SHOP)
+        names, keys = ("orders", "stock"), {"orders": "order_id", "stock": "part_id"}
+        made = {
+            name: _table(sandbox, f"shop.{name}", primary_key=keys[name])
+            for name in names
+        }
+        sandbox.write_config(*sandbox.tables, *made.values())
+        sandbox.deploy()
+        for table in made.values():
+            sandbox.sync(table)
+        _shops[sandbox.folder] = Shop(
+            **{name: Scene(sandbox=sandbox, table=made[name]) for name in names}
+        )
+    return _shops[sandbox.folder]
+
+
+def _table(sandbox: Sandbox, name: str, **keys: Any) -> Table:
+    """Return what the config and the contract say of a table or view in Aurora."""
+    columns = sandbox.aurora(
+        "SELECT a.attnum, a.attname,"
+        " pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull"
+        " FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = %s::regclass"
+        " AND a.attnum > 0 ORDER BY a.attnum",
+        name,
+    )
+    return make_table(
+        tuple(
+            # The columns of a view are nullable; a key may not be.
+            make_column(
+                number, column, kind, nullable=nullable and column not in keys.values()
+            )
+            for number, column, kind, nullable in columns
+        ),
+        table_name=name,
+        # What was written when the tests began is due in each run.
+        lookback="PT1H",
+        merge_interval="PT10S",
+        target_schema="public",
+        **keys,
+    )
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """Wait until something holds and return it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not after {seconds} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One deployed table whose runs are made to fail and to succeed again."""
+
+    sandbox: Sandbox
+    table: Table
+
+    @cached_property
+    def function(self) -> dict[str, Any]:
+        """The deployed function's configuration."""
+        found: dict[str, Any] = self.sandbox.aws("lambda").get_function_configuration(
+            FunctionName=self.sandbox.outputs["function"]
+        )
+        return found
+
+    @cached_property
+    def settings(self) -> ExporterSettings:
+        """What the deployed function knows of its surroundings."""
+        return ExporterSettings.from_env(self.function["Environment"]["Variables"])
+
+    @property
+    def keys(self) -> LakeKeys:
+        return LakeKeys(stack=self.settings.stack, table=self.table.spec.source)
+
+    @cached_property
+    def integration(self) -> dict[str, str]:
+        """What Snowflake knows of its access to the lake."""
+        rows = self.sandbox.snowflake("DESC STORAGE INTEGRATION ANALYTICS_LAKE")
+        return {row[0]: row[2] for row in rows}
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """The ARNs of the deployed roles, by who takes them."""
+        return {
+            "exporter": self.function["Role"],
+            "aurora": self.sandbox.local.fact("aurora_role_arn"),
+            "snowflake": self.integration["STORAGE_AWS_ROLE_ARN"],
+        }
+
+    # --- what a run leaves behind
+
+    def objects(self, prefix: str) -> list[str]:
+        """Return the keys below a prefix of the bucket."""
+        pages = self.sandbox.aws("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self.settings.bucket, Prefix=prefix)
+        return [each["Key"] for page in found for each in page.get("Contents", [])]
+
+    @property
+    def _item_key(self) -> dict[str, Any]:
+        key = ledger_key(self.settings.stack, self.table.spec.source)
+        return {
+            "TableName": self.settings.ledger_table,
+            "Key": {"pk": _WRITE.serialize(key), "sk": _WRITE.serialize(STATE_KEY)},
+        }
+
+    @property
+    def state(self) -> LedgerState:
+        """The table's state in the ledger."""
+        item = self.sandbox.aws("dynamodb").get_item(
+            **self._item_key, ConsistentRead=True
+        )["Item"]
+        return state_from_item({k: _READ.deserialize(v) for k, v in item.items()})
+
+    def put(self, **attributes: Any) -> None:
+        """Change attributes of the table's state, as if a run had done it."""
+        self.sandbox.aws("dynamodb").update_item(
+            **self._item_key,
+            AttributeUpdates={
+                name: {"Action": "PUT", "Value": _WRITE.serialize(value)}
+                for name, value in attributes.items()
+            },
+        )
+
+    def leased_users(self) -> list[str]:
+        """Return the database users that Vault has leased and not taken back."""
+        rows = self.sandbox.aurora(
+            "SELECT rolname FROM pg_catalog.pg_roles WHERE rolvaliduntil IS NOT NULL"
+        )
+        return [name for (name,) in rows]
+
+    def take_back_leases(self) -> None:
+        """Revoke what a run could not."""
+        creds = f"{self.settings.vault_database_mount}/creds"
+        system: Any = vault_client(self.sandbox.local).sys
+        system.revoke_prefix(f"{creds}/{self.settings.vault_database_role}")
+        until(lambda: not self.leased_users(), "all leased users are gone")
+
+    def moved(self) -> tuple[Any, ...]:
+        """Return all that only a successful run may change."""
+        state = self.state
+        return (
+            (state.seq, state.watermark, state.high, state.fresh, state.load),
+            (state.generation, state.contract, state.last_run),
+            self.objects(self.keys.manifests),
+        )
+
+    # --- runs
+
+    def invoke(self, **event: Any) -> dict[str, Any]:
+        """Call the deployed function; an error that it raises has `errorMessage`."""
+        answer = self.sandbox.aws("lambda").invoke(
+            FunctionName=self.sandbox.outputs["function"], Payload=json.dumps(event)
+        )
+        payload: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert ("FunctionError" in answer) == ("errorMessage" in payload), payload
+        return payload
+
+    def refused(
+        self, code: str, *words: str, files: int = 0, noted: bool = True
+    ) -> dict[str, Any]:
+        """Run once and hold that it fails with one clear error and moves nothing.
+
+        Args:
+            code: The error's code.
+            words: What the message must name: the step, its subject.
+            files: Export files without a manifest that the run may leave.
+            noted: Whether the ledger shows the error.
+        """
+        before, exports = self.moved(), self.objects(self.keys.exports)
+        answer = self.sandbox.tick(self.table)
+        assert answer["status"] == "failed", answer
+        error: dict[str, Any] = answer["error"]
+        self.check(error, code, *words, noted=noted)
+        assert self.moved() == before
+        assert len(self.objects(self.keys.exports)) == len(exports) + files
+        assert self.leased_users() == []
+        return error
+
+    def check(
+        self, error: dict[str, Any], code: str, *words: str, noted: bool = True
+    ) -> None:
+        """Hold what an error tells, and that the ledger tells it too."""
+        message = error["message"]
+        assert error["code"] == code, message
+        assert [word for word in words if word not in message] == [], message
+        assert "\n" not in message
+        assert error["remedy"] and message.endswith(error["remedy"])
+        assert "Traceback" not in message and "botocore" not in message
+        if noted:
+            state = self.state
+            assert state.lease_run == ""
+            assert state.refusal is not None
+            assert {name: state.refusal[name] for name in error} == error
+
+    def recovers(self, links: int = 1) -> dict[str, Any]:
+        """Run once and hold that it succeeds, and that the refusal is gone.
+
+        Args:
+            links: Manifests that the ledger goes on by: one more for each that it
+                had missed.
+        """
+        before = self.state
+        answer = self.sandbox.tick(self.table)
+        assert answer["status"] == "done", answer
+        after = self.state
+        assert answer["seq"] == after.seq == before.seq + links
+        assert answer["rows_exported"] > 0
+        assert (after.watermark or "") > (before.watermark or "")
+        assert (after.refusal, after.lease_run, after.load) == (None, "", None)
+        assert self.keys.manifest_key(after.seq) in self.objects(self.keys.manifests)
+        assert self.leased_users() == []
+        return answer
+
+    @contextmanager
+    def under_way(self) -> Iterator[list[dict[str, Any]]]:
+        """Run in the background; the list holds the answer after the block."""
+        answers: list[dict[str, Any]] = []
+        event = {"table": self.table.spec.table_name, "report_errors": True}
+        run = threading.Thread(target=lambda: answers.append(self.invoke(**event)))
+        run.start()
+        try:
+            yield answers
+        finally:
+            run.join(timeout=60)
+            assert answers, "the run has not ended"
+
+
+# --- whose rights there are
+
+
+def role_name(arn: str) -> str:
+    return arn.rpartition("/")[2]

@@ -1,0 +1,399 @@
+"""Each deployed right is needed; its loss is told by the step that needs it.
+
+One right is taken from the deployed policies at a time: exactly the step that needs it
+fails, says so, moves nothing, and goes on when the right is back. What the local parts
+do not ask for stands in `NOT_ASKED_FOR`, so that a new right finds its way to one of
+the two; the resource graph's tests hold those.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Any
+
+import pytest
+from snowflake.connector.errors import Error as SnowflakeError
+
+from infra.local import aws
+from infra.local.adapter.landscape import VAULT_ADMIN
+from infra.local.snowflake.part import connect
+from infra.local.vault import vault_client
+from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
+from runtime.contract.records import fingerprint
+from runtime.contract.snowflake_names import LANDING, MANIFESTS, SYNC, SnowflakeObjects
+from runtime.contract.snowflake_sql import copy_statement, manifest_copy_statement
+from runtime.exporter.chunks import Chunk, Plan
+from runtime.ops.warehouse import Warehouse
+from tests.integration.conftest import Sandbox
+from tests.integration.losing import (
+    changed_trust,
+    in_aurora,
+    without_action,
+    without_path,
+)
+from tests.integration.refusing import Scene, role_name, shop, until
+
+OBJECTS = SnowflakeObjects(database="ANALYTICS", warehouse="SYNC_WH", stack="local")
+
+
+@pytest.fixture(scope="module")
+def scene(sandbox: Sandbox) -> Scene:
+    return shop(sandbox).orders
+
+
+# Right -> code of the error, words of its message, files that may be left.
+EXPORTER = {
+    "dynamodb:UpdateItem": ("ledger", ("DynamoDB refuses", "{ledger}", "{key}"), 0),
+    "dynamodb:Query": ("ledger", ("DynamoDB refuses", "{ledger}", "{key}"), 0),
+    "s3:ListBucket": ("lake", ("refuses to list", "{manifests}"), 0),
+    "s3:GetObject": ("lake", ("refuses to get", "{manifests}"), 0),
+    "s3:PutObject": ("lake", ("refuses to put", "{manifests}"), 1),
+}
+AURORA = {
+    "s3:PutObject": ("export", ("AccessDenied", "could not write to S3", "{exports}"))
+}
+SNOWFLAKE = ("s3:GetObject", "s3:ListBucket")
+NOT_ASKED_FOR = {
+    # The emulated S3 encrypts without asking the key's policy.
+    "exporter": {"kms:GenerateDataKey", "kms:Decrypt"}
+    # The emulated Lambda writes the log, sends to the dead letters and makes network
+    # interfaces in nobody's name.
+    | {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
+    | {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
+    | {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"}
+    | {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},
+    # The local aws_s3 uploads each object in one request that it need not abort.
+    "aurora": {"kms:GenerateDataKey", "kms:Decrypt", "s3:AbortMultipartUpload"},
+    # The local pipes ask for an object by its name, and not for the bucket's region.
+    "snowflake": {"kms:Decrypt", "s3:GetObjectVersion", "s3:GetBucketLocation"},
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "taken"),
+    [("exporter", EXPORTER), ("aurora", AURORA), ("snowflake", SNOWFLAKE)],
+)
+def test_every_action_is_taken_away_here_or_known_not_to_be_asked_for(
+    scene: Scene, role: str, taken: Any
+) -> None:
+    iam, name = scene.sandbox.aws("iam"), role_name(scene.roles[role])
+    assert iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"] == []
+    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    deployed = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    allowed = {
+        action
+        for each in deployed["Statement"]
+        if each["Effect"] == "Allow"
+        for action in each["Action"]
+    }
+    assert allowed == set(taken) | NOT_ASKED_FOR[role]
+    assert not set(taken) & NOT_ASKED_FOR[role]
+
+
+# --- the exporter's and Aurora's rights in AWS
+
+
+@pytest.mark.parametrize("action", EXPORTER)
+def test_without_one_right_of_the_exporter_its_step_fails(
+    scene: Scene, action: str
+) -> None:
+    code, words, files = EXPORTER[action]
+    links = 1
+    if action == "dynamodb:Query":
+        begin_load(scene)
+    if action == "s3:GetObject":
+        # As after a crash between manifest and ledger.
+        scene.put(seq=scene.state.seq - 1)
+        links = 2
+    names = {
+        "ledger": scene.settings.ledger_table,
+        "key": "local#shop.orders",
+        "manifests": f"s3://{scene.settings.bucket}/{scene.keys.manifests}",
+    }
+    with without_action(scene.sandbox, role_name(scene.roles["exporter"]), action):
+        scene.refused(
+            code,
+            *(word.format(**names) for word in words),
+            files=files,
+            noted=action != "dynamodb:UpdateItem",
+        )
+    scene.recovers(links)
+
+
+def begin_load(scene: Scene) -> None:
+    """Leave a load of two chunks to the next run."""
+    [(high,)] = scene.sandbox.aurora(
+        "SELECT (%s::timestamptz + INTERVAL '1 millisecond')::text",
+        scene.state.watermark,
+    )
+    plan = Plan(
+        id="by-hand",
+        high=high,
+        chunks=(Chunk(hi="5"), Chunk(lo="5")),
+        contract=fingerprint(scene.table),
+    )
+    scene.put(load=json.dumps(plan.to_ledger()))
+
+
+@pytest.mark.parametrize("action", AURORA)
+def test_without_one_right_of_aurora_the_export_fails(
+    scene: Scene, action: str
+) -> None:
+    code, words = AURORA[action]
+    exports = f"s3://{scene.settings.bucket}/{scene.keys.exports}"
+    with without_action(scene.sandbox, role_name(scene.roles["aurora"]), action):
+        scene.refused(code, *(word.format(exports=exports) for word in words))
+    scene.recovers()
+
+
+def test_without_its_role_aurora_does_not_export(scene: Scene) -> None:
+    role, local = scene.roles["aurora"], scene.sandbox.local
+    local.put_fact("aurora_role_arn", None)
+    try:
+        scene.refused("export", "shop.orders", "credentials", "s3Export role")
+    finally:
+        local.put_fact("aurora_role_arn", role)
+    scene.recovers()
+
+
+# --- Snowflake's rights in AWS
+
+
+@pytest.fixture(scope="module")
+def warehouse(sandbox: Sandbox) -> Iterator[Warehouse]:
+    with closing(connect(sandbox.local, "ANALYTICS")) as connection:
+        yield Warehouse(connection, OBJECTS)
+
+
+def file_name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def failed_loads(scene: Scene, table: str) -> str:
+    """Return the names of the files that a landing table's pipe gave up."""
+    rows = scene.sandbox.snowflake(
+        "SELECT file_name FROM TABLE(ANALYTICS.INFORMATION_SCHEMA.COPY_HISTORY("
+        f"TABLE_NAME => '{table}', START_TIME => DATEADD(HOUR, -1, "
+        "CURRENT_TIMESTAMP()))) WHERE status = 'Load failed'"
+    )
+    return " ".join(name for (name,) in rows)
+
+
+def load_by_name(scene: Scene, statement: str, prefix: str, key: str) -> None:
+    """Load a file that its pipe gave up, as a repair does."""
+    [row] = scene.sandbox.snowflake(
+        f"{statement}\nFILES = ('{key.removeprefix(prefix)}')"
+    )
+    assert "LOADED" in row
+
+
+def lost_reading(scene: Scene, folder: str) -> AbstractContextManager[None]:
+    role = role_name(scene.roles["snowflake"])
+    return without_action(scene.sandbox, role, "s3:GetObject", f"/{folder}/")
+
+
+def lost_trust(scene: Scene, **fields: Any) -> AbstractContextManager[None]:
+    return changed_trust(scene.sandbox, role_name(scene.roles["snowflake"]), **fields)
+
+
+OTHER_ID = {"StringEquals": {"sts:ExternalId": "another"}}
+OTHER_USER = {"AWS": aws.user_arn("vault")}
+
+
+@pytest.mark.parametrize(
+    ("lose", "files", "manifests"),
+    [
+        pytest.param(lambda s: lost_reading(s, "exports"), True, False, id="exports"),
+        pytest.param(
+            lambda s: lost_reading(s, "manifests"), False, True, id="manifests"
+        ),
+        pytest.param(
+            lambda s: lost_trust(s, Condition=OTHER_ID), True, True, id="external id"
+        ),
+        pytest.param(
+            lambda s: lost_trust(s, Principal=OTHER_USER), True, True, id="principal"
+        ),
+    ],
+)
+def test_without_one_right_of_snowflake_what_it_reads_does_not_arrive(
+    scene: Scene,
+    warehouse: Warehouse,
+    lose: Callable[[Scene], AbstractContextManager[None]],
+    files: bool,
+    manifests: bool,
+) -> None:
+    landing = OBJECTS.qualified(LANDING, OBJECTS.landing(scene.table))
+    manifest_table = OBJECTS.qualified(SYNC, MANIFESTS)
+    with lose(scene):
+        done = scene.recovers()
+        [file], manifest = done["files"], scene.keys.manifest_key(done["seq"])
+        places = [(landing, file_name(file["key"]))] * files
+        places += [(manifest_table, file_name(manifest))] * manifests
+        until(
+            lambda: all(key in failed_loads(scene, place) for place, key in places),
+            f"the pipes give up {places}",
+        )
+        trouble = until(lambda: warehouse.trouble(scene.table), "a reason is told")
+        assert "AccessDenied" in trouble
+        assert merged_seq(scene, warehouse) < done["seq"]
+    if files:
+        load_by_name(
+            scene,
+            copy_statement(OBJECTS, scene.table),
+            scene.keys.exports,
+            file["key"],
+        )
+    if manifests:
+        load_by_name(
+            scene, manifest_copy_statement(OBJECTS), "manifests/local/", manifest
+        )
+    scene.sandbox.merged(scene.table, done["seq"])
+    scene.sandbox.sync(scene.table)
+    assert warehouse.trouble(scene.table) is None
+
+
+def merged_seq(scene: Scene, warehouse: Warehouse) -> int:
+    name = scene.table.spec.table_name
+    return warehouse.progress([name])[name].merged_seq
+
+
+def test_without_listing_snowflake_finds_no_files_that_it_was_not_told_of(
+    scene: Scene,
+) -> None:
+    pipe = OBJECTS.qualified(LANDING, OBJECTS.pipe(scene.table))
+    refresh = f"ALTER PIPE {pipe} REFRESH"
+    role = role_name(scene.roles["snowflake"])
+    with without_action(scene.sandbox, role, "s3:ListBucket"):
+        with pytest.raises(SnowflakeError, match="AccessDenied.*ListObjectsV2"):
+            scene.sandbox.snowflake(refresh)
+    scene.sandbox.snowflake(refresh)
+
+
+# --- rights at Vault
+
+COURTESIES = ("sys/leases/revoke", "auth/token/revoke-self")
+
+
+def credentials_path(scene: Scene) -> str:
+    settings = scene.settings
+    return f"{settings.vault_database_mount}/creds/{settings.vault_database_role}"
+
+
+def test_every_path_at_vault_is_taken_away_here(scene: Scene) -> None:
+    system: Any = vault_client(scene.sandbox.local).sys
+    policy = system.read_policy(scene.settings.vault_database_role)["data"]["rules"]
+    paths = set(re.findall(r'^path "(.*)"', policy, re.M))
+    assert paths == {credentials_path(scene), *COURTESIES}
+
+
+def test_without_the_path_of_the_credentials_none_are_given(scene: Scene) -> None:
+    path = credentials_path(scene)
+    with without_path(scene, path):
+        scene.refused("credential", "Vault", "database credentials", path, "permission")
+    scene.recovers()
+
+
+def test_a_role_that_is_not_bound_cannot_log_in(scene: Scene) -> None:
+    settings, client = scene.settings, vault_client(scene.sandbox.local)
+    path = f"auth/{settings.vault_auth_mount}/role/{settings.vault_role}"
+    client.write_data(path, data={"bound_iam_principal_arn": [scene.roles["aurora"]]})
+    try:
+        scene.refused(
+            "credential", "Vault", "login", settings.vault_role, "does not belong"
+        )
+    finally:
+        bound = {"bound_iam_principal_arn": [scene.roles["exporter"]]}
+        client.write_data(path, data=bound)
+    scene.recovers()
+
+
+@pytest.mark.parametrize(
+    ("paths", "users", "tokens"),
+    [
+        # Vault takes a lease back with the login that it was given to.
+        (COURTESIES[:1], 0, 0),
+        (COURTESIES[1:], 0, 1),
+        (COURTESIES, 1, 1),
+    ],
+)
+def test_what_cannot_be_given_back_fails_no_run(
+    scene: Scene, paths: tuple[str, ...], users: int, tokens: int
+) -> None:
+    """Lease and login end by themselves; a run that has done its work is done."""
+    logins: Any = vault_client(scene.sandbox.local).auth.token
+    before = set(logins.list_accessors()["data"]["keys"])
+    left: set[str] = set()
+    try:
+        with ExitStack() as lost:
+            for path in paths:
+                lost.enter_context(without_path(scene, path))
+            assert scene.sandbox.tick(scene.table)["status"] == "done"
+        left = set(logins.list_accessors()["data"]["keys"]) - before
+        assert (len(scene.leased_users()), len(left)) == (users, tokens)
+    finally:
+        for accessor in left:
+            logins.revoke_accessor(accessor)
+        scene.take_back_leases()
+    scene.recovers()
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (
+            f'REVOKE "{EXPORTER_ROLE}" FROM "{VAULT_ADMIN}"',
+            f'GRANT "{EXPORTER_ROLE}" TO "{VAULT_ADMIN}" WITH ADMIN OPTION',
+        ),
+        (
+            f'ALTER ROLE "{VAULT_ADMIN}" NOCREATEROLE',
+            f'ALTER ROLE "{VAULT_ADMIN}" CREATEROLE',
+        ),
+    ],
+    ids=["membership", "CREATEROLE"],
+)
+def test_vaults_own_database_user_needs_its_rights(
+    scene: Scene, change: str, back: str
+) -> None:
+    words = ("database credentials", "permission denied", "rights of its own database")
+    with in_aurora(scene.sandbox, change, back):
+        scene.refused("vault_unavailable", *words)
+    scene.recovers()
+
+
+# --- rights in Aurora
+
+GRANTS = {
+    "pg_read_all_stats": ("cannot see other sessions", "pg_read_all_stats"),
+    "USAGE ON SCHEMA aws_s3": ("permission denied for schema aws_s3",),
+    "USAGE ON SCHEMA aws_commons": ("permission denied for schema aws_commons",),
+    "EXECUTE ON FUNCTION aws_s3.query_export_to_s3("
+    "text, aws_commons._s3_uri_1, text, text)": (
+        "permission denied for function query_export_to_s3",
+    ),
+    "EXECUTE ON FUNCTION aws_commons.create_s3_uri(text, text, text)": (
+        "permission denied for function create_s3_uri",
+    ),
+    'USAGE ON SCHEMA "shop"': ("permission denied for schema shop",),
+    'SELECT ON TABLE "shop"."orders"': (
+        "permission denied for table orders",
+        "shop.orders",
+    ),
+}
+
+
+def test_every_grant_is_taken_away_here(scene: Scene) -> None:
+    given: set[str] = set()
+    for statement in admin_statements([scene.table.spec]):
+        if grant := re.fullmatch(r"GRANT (.*) TO .*", statement):
+            kind, comma, rest = grant[1].partition(" aws_s3, ")
+            given |= {f"{kind} aws_s3", f"{kind} {rest}"} if comma else {kind}
+    assert given == set(GRANTS)
+
+
+@pytest.mark.parametrize("grant", GRANTS, ids=lambda grant: grant.partition("(")[0])
+def test_without_one_grant_the_run_fails(scene: Scene, grant: str) -> None:
+    change = f'REVOKE {grant} FROM "{EXPORTER_ROLE}"'
+    with in_aurora(scene.sandbox, change, f'GRANT {grant} TO "{EXPORTER_ROLE}"'):
+        scene.refused("source", "Aurora", *GRANTS[grant])
+    scene.recovers()
