@@ -9,7 +9,7 @@ from typing import ParamSpec
 import typer
 
 from infra.cli.output import warn
-from runtime.contract.errors import ConfigError, SyncError
+from runtime.contract.errors import ConfigError, ConfigErrors, SyncError
 
 DEBUG = "AURORA_SYNC_DEBUG"
 
@@ -47,12 +47,19 @@ def told(error: BaseException) -> list[str]:
     """Return the lines that tell a person what is wrong, one per problem."""
     if isinstance(error, KeyboardInterrupt):
         return ["interrupted; what was begun goes on by itself"]
+    if isinstance(error, ConfigErrors):
+        return [_line(problem) for problem in error.problems]
     if isinstance(error, SyncError):
-        return str(error).splitlines()
+        return [_line(error)]
     return [
-        f"{type(error).__name__}: {' '.join(str(error).split())} "
+        f"{type(error).__name__}: {_line(error)} "
         f"(a mistake in this program; {DEBUG}=1 shows where)"
     ]
+
+
+def _line(error: BaseException) -> str:
+    """A part's own words may run over several lines."""
+    return " ".join(str(error).split())
 
 
 def status_of(error: BaseException) -> int:

@@ -65,7 +65,7 @@ def held(table: str, held_by: Mapping[str, Any]) -> str:
 
 def failed(table: str, error: Mapping[str, Any]) -> str:
     """Say why a table failed, and name it once."""
-    message = str(error.get("message", "failed"))
+    message = " ".join(str(error.get("message", "failed")).split())
     return message if message.startswith(f"{table}:") else f"{table}: {message}"
 
 

@@ -147,7 +147,7 @@ class Warehouse:
             table: The table.
         """
         for question in (self._files, self._pipes, self._task_state, self._task_run):
-            answer = question(table)
+            answer = " ".join(question(table).split())
             if answer:
                 return answer
         return None

@@ -139,6 +139,7 @@ class TestErrors:
         ("error", "status", "lines"),
         [
             (WarehouseError("refuses", subject="Snowflake"), 1, ["Snowflake: refuses"]),
+            (WarehouseError("syntax\n\nLINE 1"), 1, ["syntax LINE 1"]),
             (ConfigError("is wrong", got=1), 2, ["is wrong; got 1"]),
             (
                 ConfigErrors([ConfigError("one"), ConfigError("two")]),
