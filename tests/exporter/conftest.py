@@ -73,6 +73,7 @@ CREATE TABLE public.orders (
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/exporter/" in item.path.as_posix() and "stack" in getattr(

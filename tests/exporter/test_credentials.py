@@ -114,6 +114,19 @@ def test_a_vault_that_cannot_be_reached_can_be_tried_again(settings):
     assert caught.value.retryable
 
 
+def test_a_vault_that_cannot_make_users_can_be_tried_again(scene, settings):
+    """Vault is well, but Aurora refuses it."""
+    scene.sql("ALTER ROLE aurora_sync_vault NOCREATEROLE")
+    try:
+        with pytest.raises(VaultUnavailableError, match="Vault cannot do it"):
+            with lease(settings):
+                pass
+    finally:
+        scene.sql("ALTER ROLE aurora_sync_vault CREATEROLE")
+    with lease(settings):
+        pass
+
+
 @contextmanager
 def sealed(scene: Scene):
     vault.vault_client(scene.stack).sys.seal()

@@ -273,6 +273,35 @@ def test_what_can_be_cut_no_smaller_fails_in_the_end(scene, many):
     assert scene.state(view).refusal["code"] == "too_large"
 
 
+def test_a_chunk_that_is_too_large_does_not_undo_those_before_it(scene, orders):
+    scene.sql(
+        "INSERT INTO orders SELECT n, repeat('x', 400), "
+        "'2020-01-01' FROM generate_series(301, 400) AS n"
+    )
+    scene.sql(
+        "INSERT INTO orders SELECT n, 'short', '2020-01-01' "
+        "FROM generate_series(1, 300) AS n"
+    )
+    with facts(scene, aws_s3_part_bytes=20_000):
+        first, *_ = run_to_the_end(scene, orders, chunk_bytes=16_384)
+    assert first.status == "more"
+    assert first.rows_exported > 0
+    assert set(scene.exported(*scene.manifests(orders))) == set(keys(1, 400))
+
+
+def test_a_ledger_that_was_lost_is_rebuilt_from_the_chain(scene, orders):
+    insert(scene, 1, 5)
+    scene.run(orders)
+    scene.run(orders)
+    item = scene.item(orders)
+    key = {"pk": item["pk"], "sk": item["sk"]}
+    scene.around.ledger_table.delete_item(Key=key)
+    insert(scene, 6, 6)
+    result = scene.run(orders)
+    assert (result.mode, result.seq) == ("incremental", 3)
+    assert scene.exported(scene.manifests(orders)[-1]) == ["6"]
+
+
 FEW = """
 CREATE TABLE public.orders (
   status TEXT NOT NULL,

@@ -135,10 +135,10 @@ def increment_in_chunks(scene: Scene) -> Case:
     ("make", "least_steps", "stride"),
     [
         (one_invocation, 12, 1),
-        (several_invocations, 14, 1),
         (increment, 6, 1),
-        # Longer, and made of the same steps: every third.
-        (increment_in_chunks, 20, 3),
+        # Longer, and made of the same steps: not after each of them.
+        (several_invocations, 14, 2),
+        (increment_in_chunks, 20, 5),
     ],
 )
 def test_whatever_step_was_its_last_no_row_is_missing_afterwards(

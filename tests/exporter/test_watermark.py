@@ -1,20 +1,26 @@
 """No rule of the commit-safe watermark can go without a row being lost here."""
 
-import dataclasses
+import subprocess
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg2
 import pytest
 from psycopg2.extras import LogicalReplicationConnection
 
+from infra.local import postgres
+from infra.local.parts import Command, LocalStack, Part
 from infra.local.postgres import aurora_dsn
+from infra.local.process_table import as_user
+from infra.local.processes import start_parts
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from runtime.contract.errors import SourceError
 from runtime.exporter.credentials import DatabaseUser
 from runtime.exporter.watermark import read_safe, window
 from tests.exporter.conftest import ORDERS, Scene
+from tests.local.running import stop_part
 
 EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 
@@ -251,10 +257,67 @@ def test_without_the_right_to_see_sessions_there_is_no_watermark(
         scene.session("BEGIN")
         blind = DatabaseUser(name=name, password="p")
         with pytest.raises(SourceError, match="cannot see other sessions") as caught:
-            safe(dataclasses.replace(scene, user=blind), orders)
+            safe(replace(scene, user=blind), orders)
         assert "GRANT pg_read_all_stats" in caught.value.remedy
     finally:
         scene.sql(f"DROP ROLE {name}")
+
+
+def standby(primary: LocalStack) -> Part:
+    """A second server that follows the first, as Aurora's readers do."""
+    folder = postgres.home(primary) / "standby"
+
+    def copy(stack: LocalStack) -> None:
+        subprocess.run(
+            [
+                postgres.programs() / "pg_basebackup",
+                f"--pgdata={folder}",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                f"--dbname={postgres.aurora_dsn(stack)}",
+            ],
+            cwd="/",
+            check=True,
+            capture_output=True,
+            timeout=60,
+            **as_user("nobody"),
+        )
+
+    def command(stack: LocalStack) -> Command:
+        port, known = stack.port("standby"), postgres.PART.command(stack)
+        data = f"-D{postgres.home(stack) / 'data'}"
+        changes = {data: f"-D{folder}", f"-p{stack.port('postgres')}": f"-p{port}"}
+        argv = tuple(changes.get(each, each) for each in known.argv)
+        return replace(known, argv=argv)
+
+    def is_ready(stack: LocalStack) -> bool:
+        try:
+            dsn = postgres.aurora_dsn(stack)
+            psycopg2.connect(dsn, port=stack.port("standby")).close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    return Part(
+        name="standby",
+        ports=("standby",),
+        prepare=copy,
+        command=command,
+        is_ready=is_ready,
+    )
+
+
+def test_a_reader_does_not_show_who_writes_and_is_refused(scene, orders):
+    postgres.make_server_folder(postgres.home(scene.stack) / "standby")
+    start_parts(scene.stack, [standby(scene.stack)])
+    try:
+        with scene.source(aurora_port=scene.stack.port("standby")) as source:
+            with pytest.raises(SourceError, match="is a reader") as caught:
+                read_safe(source.cursor, orders)
+        assert "writer endpoint" in caught.value.remedy
+    finally:
+        stop_part(scene.stack, "standby")
 
 
 def prepare(scene: Scene, statement: str = "SELECT pg_current_xact_id()") -> str:
