@@ -28,6 +28,16 @@ _RESERVED = frozenset("""
     UPDATE USING VALUES VIEW WHEN WHENEVER WHERE WINDOW WITH
     """.split())
 
+# Keywords in other places or other dialects (time travel, PostgreSQL, DuckDB). To
+# quote them is always right, and readers and parsers need not guess.
+_RESERVED |= frozenset("""
+    ANALYSE ANALYZE ARRAY ASC ASOF ASYMMETRIC AT BEFORE BEGIN BOTH COLLATE DEFAULT
+    DEFERRABLE DESC DESCRIBE DO END EXCEPT EXCLUDE FETCH FOREIGN GROUPING INITIALLY
+    INTERVAL LAMBDA LEADING LIMIT MATCH OFFSET ONLY OVERLAPS PIVOT PLACING POSITIONAL
+    PRIMARY REFERENCES REPLACE RETURNING SEMI SHOW SUMMARIZE SYMMETRIC TRAILING UNPIVOT
+    VARIADIC
+    """.split())
+
 
 def quote_postgres(name: str) -> str:
     """Quote one PostgreSQL identifier; always in double quotes."""

@@ -200,3 +200,9 @@ def test_a_name_that_fits_is_kept_and_a_longer_one_shortened(name, limit):
 def test_shortened_names_that_begin_alike_stay_different():
     names = [f"{'x' * 80}{number}" for number in range(50)]
     assert len({fit(name, 64) for name in names}) == 50
+
+
+@pytest.mark.parametrize("word", ["at", "end", "desc", "limit", "default", "order"])
+def test_keywords_of_any_dialect_are_quoted_as_columns(word):
+    """Unquoted, some of them are columns to Snowflake and syntax to other parsers."""
+    assert quote_snowflake_column(snowflake_name(word)) == f'"{word.upper()}"'
