@@ -114,6 +114,7 @@ def test_frequent_runs_do_not_silence_the_heartbeat(scene, orders):
     long_ago = last | {"committed_at": "2020-01-01T00:00:00+00:00"}
     with scene.ledger(orders).lease("by hand") as lease:
         lease.save(last_run=long_ago)
+    assert scene.run(orders, heartbeat_seconds=10**10).seq is None
     assert scene.run(orders).seq is not None
     assert scene.run(orders).seq is None
 

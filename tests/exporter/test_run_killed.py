@@ -119,7 +119,7 @@ def one_invocation(scene: Scene) -> Case:
 def several_invocations(scene: Scene) -> Case:
     table = scene.table(ORDERS, **EXACT)
     fill(scene)
-    return Case(table, {"chunk_bytes": 40_000}, seconds=0.001)
+    return Case(table, {"chunk_bytes": 30_000}, seconds=0.001)
 
 
 def increment(scene: Scene) -> Case:
@@ -184,6 +184,8 @@ def check(scene: Scene, table: Table) -> None:
     links = scene.manifests(table)
     assert [link.seq for link in links] == list(range(1, len(links) + 1))
     assert sorted(set(scene.exported(*links))) == ROWS
+    files = [file.key for link in links for file in link.files]
+    assert len(set(files)) == len(files)
     state = scene.state(table)
     assert state.load is None
     assert state.lease_run == ""
@@ -220,6 +222,18 @@ def test_a_manifest_without_its_ledger_entry_is_followed_not_repeated(
     assert scene.exported(links[1]) == ["1"]
     assert links[2].low == links[1].high
     assert scene.state(table).seq == 3
+
+
+def test_a_first_load_without_its_ledger_entry_is_not_repeated(scene, monkeypatch):
+    table = scene.table(ORDERS, **EXACT)
+    scene.sql("INSERT INTO orders VALUES (1, 's', '2020-01-01')")
+    # lease, list, export, manifest
+    with pytest.raises(Killed):
+        Case(table, {}).run(scene, Life(4), monkeypatch)
+    scene.expire(table)
+    monkeypatch.setattr(run_module, "Source", Source)
+    result = scene.run(table)
+    assert (result.mode, result.rows_exported) == ("incremental", 0)
 
 
 def test_a_contract_that_changes_after_such_a_death_exports_every_row_again(
