@@ -238,7 +238,7 @@ class Ledger:
                     remedy="nothing is lost; the newer run goes on",
                 ) from error
             raise LedgerError(
-                f"DynamoDB refuses ({code})",
+                f"DynamoDB refuses {error.operation_name} ({code})",
                 subject=self._subject,
                 remedy="check the function role's rights on the ledger table",
             ) from error

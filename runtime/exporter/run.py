@@ -11,7 +11,7 @@ manifest that the next run's first step follows.
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from ulid import ULID
 
-from runtime.contract.errors import FencedError, SyncError
+from runtime.contract.errors import FencedError, LedgerError, SyncError
 from runtime.contract.names import LakeKeys
 from runtime.contract.records import RunResult
 from runtime.contract.settings import ExporterSettings
@@ -95,7 +95,9 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
             raise
         except SyncError as error:
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            ledger.note(refusal={**error.as_dict(), "run": run, "at": at})
+            # A ledger that cannot be written must not hide what went wrong first.
+            with suppress(LedgerError):
+                ledger.note(refusal={**error.as_dict(), "run": run, "at": at})
             raise
 
 

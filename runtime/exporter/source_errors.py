@@ -50,7 +50,7 @@ def told(subject: str, exporting: bool = False) -> Iterator[None]:
 def _wrapped(error: psycopg2.Error, subject: str, exporting: bool) -> SyncError:
     code = error.pgcode or ""
     diagnosis = error.diag
-    text = (diagnosis.message_primary or str(error)).strip().replace("\n", " ")
+    text = " ".join((diagnosis.message_primary or str(error)).split())
     if diagnosis.message_detail:
         text += f" ({diagnosis.message_detail.strip()})"
     if code == errorcodes.QUERY_CANCELED:
@@ -64,13 +64,20 @@ def _wrapped(error: psycopg2.Error, subject: str, exporting: bool) -> SyncError:
         return SourceError(
             f"Aurora refuses: {text}",
             subject=subject,
-            remedy="run the administrator's statements for this table again",
+            remedy="run the administrator's statements for this table again; where it "
+            "has row security, let the exporter's role see every row",
         )
     if code in (errorcodes.UNDEFINED_TABLE, errorcodes.INVALID_SCHEMA_NAME):
         return DriftError(
             f"the table is gone: {text}",
             subject=subject,
             remedy="restore it, or remove its entry from the config",
+        )
+    if code == errorcodes.UNDEFINED_COLUMN:
+        return DriftError(
+            f"a column is not what the contract says: {text}",
+            subject=subject,
+            remedy="run `aurora-sync contract refresh` for this table and deploy",
         )
     if not code or code in _RETRY or code.startswith("08"):
         return SourceUnavailableError(

@@ -241,7 +241,7 @@ def refusal(code: str) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (refusal("AccessDeniedException"), "refuses (AccessDeniedException)"),
+        (refusal("AccessDeniedException"), "refuses UpdateItem (AccessDenied"),
         (EndpointConnectionError(endpoint_url="http://x"), "does not answer"),
     ],
 )
