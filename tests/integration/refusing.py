@@ -62,9 +62,10 @@ CREATE TABLE shop.parts (
 );
 INSERT INTO shop.parts SELECT g, 1, NOW() FROM generate_series(1, 200) AS g;
 CREATE VIEW shop.stock AS
-  SELECT part_id, 100 / divisor AS share,
-    pg_sleep((SELECT seconds FROM shop.pace))::TEXT AS pause, updated_at
-  FROM shop.parts;
+  SELECT part_id, 100 / divisor AS share, updated_at,
+    -- Slow rows are wide, so that each leaves the server at once.
+    pg_sleep(seconds)::TEXT || repeat('-', CEIL(seconds)::INTEGER * 9000) AS pause
+  FROM shop.parts, shop.pace;
 """
 
 
