@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import boto3
@@ -19,8 +20,8 @@ from runtime.contract.aurora_sql import EXPORTER_ROLE
 from tests.integration.conftest import Sandbox
 from tests.integration.refusing import (
     Scene,
-    shop,
 )
+from tests.integration.shop import shop
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def client_of(scene: Scene) -> Callable[[str, str], Any]:
     local = scene.sandbox.local
     session = exporter_session(scene)
 
+    @cache
     def client(role: str, service: str) -> Any:
         if role == "aurora":
             return aws.assumed_client(local, service, role, scene.roles["aurora"])
