@@ -22,7 +22,7 @@ from infra.stack import PROJECT, ROOT
 _yaml: Any = importlib.import_module("yaml")
 _SECRET = "4dabf18193072939515e22adb298388d"
 SNOWFLAKE_USER = "arn:aws:iam::999988887777:user/snowflake"
-SECRETS = {"private_key": "-----BEGIN PRIVATE KEY-----", "password": "for-vault-only"}
+SECRETS = {"private_key": "the key in PEM form", "password": "for-vault-only"}
 
 
 @dataclass(frozen=True, kw_only=True)
