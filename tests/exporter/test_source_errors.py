@@ -16,6 +16,7 @@ MAPPING = [
     ("42501", SourceError, SourceError),
     ("42P01", DriftError, DriftError),
     ("3F000", DriftError, DriftError),
+    ("42703", DriftError, DriftError),
     ("40001", SourceUnavailableError, SourceUnavailableError),
     ("40P01", SourceUnavailableError, SourceUnavailableError),
     ("55P03", SourceUnavailableError, SourceUnavailableError),
