@@ -91,14 +91,15 @@ class Scene:
         name: Name of the deployment.
         around: What a run needs.
         user: A database user as Vault leases them.
+        admin: A superuser's connection that all tests share.
     """
 
     stack: LocalStack
     name: str
     around: Surroundings
     user: DatabaseUser
+    admin: Any
     _open: list[Any] = field(default_factory=list)
-    _admin: Any = None
 
     def connect(self, **changes: Any) -> Any:
         """Return a new autocommit connection, the superuser's by default."""
@@ -116,9 +117,7 @@ class Scene:
 
     def sql(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
         """Run one statement as superuser, in a transaction of its own."""
-        if self._admin is None:
-            self._admin = self.connect()
-        with self._admin.cursor() as cursor:
+        with self.admin.cursor() as cursor:
             cursor.execute(query, params or None)
             return cursor.fetchall() if cursor.description else []
 
@@ -132,20 +131,20 @@ class Scene:
         spec = make_spec(**keys)
         if ddl is not None:
             self.sql(ddl)
-        for statement in admin_statements([spec]):
-            self.sql(statement)
+        self.sql("; ".join(admin_statements([spec])))
         return Table(spec=spec, contract=self.contract(str(spec.source)))
 
     def contract(self, name: str, **fields: Any) -> TableContract:
         """Freeze the columns of a table as they are now."""
         spec = make_spec(table_name=name)
-        session = self.session(*(f"SET {k} = '{v}'" for k, v in SESSION.items()))
-        session.execute(_CATALOG, (spec.source.sql,))
+        # Types are printed with their schema, as the exporter's session prints them.
+        self.sql(f"SET search_path = {SESSION['search_path']}")
+        found = self.sql(_CATALOG, spec.source.sql)
+        self.sql("RESET search_path")
         columns = tuple(
             make_column(number, column, base, type=declared, kind=kind, nullable=null)
-            for number, column, declared, base, kind, null in session.fetchall()
+            for number, column, declared, base, kind, null in found
         )
-        session.connection.close()
         return make_contract(columns, table=name, **fields)
 
     @contextmanager
@@ -222,17 +221,16 @@ class Scene:
         """End all sessions and leave the database as it was."""
         for connection in self._open:
             connection.close()
-        self._admin = None
         self.sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         for (name,) in self.sql("SELECT gid FROM pg_prepared_xacts"):
             self.sql("ROLLBACK PREPARED %s", name)
-        self.sql("DROP SCHEMA public CASCADE")
-        self.sql("CREATE SCHEMA public")
-        self.sql("GRANT USAGE ON SCHEMA public TO PUBLIC")
-        self._admin.close()
+        self.sql(
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; "
+            "GRANT USAGE ON SCHEMA public TO PUBLIC"
+        )
 
 
 _CATALOG = """
@@ -395,17 +393,30 @@ def _vault(stack: LocalStack) -> str:
 
 
 @pytest.fixture(scope="session")
-def leased_by_hand(stack: LocalStack, surroundings: Any) -> DatabaseUser:
+def admin(stack: LocalStack) -> Iterator[Any]:
+    """Connect as superuser, and make the next logins cheap: there are a thousand."""
+    connection = psycopg2.connect(postgres.aurora_dsn(stack))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER SYSTEM SET scram_iterations = 1")
+        cursor.execute("SELECT pg_reload_conf()")
+        cursor.execute("SET scram_iterations = 1")
+        password = stack.secret("postgres_password")
+        cursor.execute("ALTER ROLE postgres PASSWORD %s", (password,))
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def leased_by_hand(stack: LocalStack, surroundings: Any, admin: Any) -> DatabaseUser:
     """A user as Vault leases them, for tests that speak with the source alone."""
     user = DatabaseUser(name="leased_by_hand", password=stack.secret("leased"))
-    with psycopg2.connect(postgres.aurora_dsn(stack)) as admin:
-        with admin.cursor() as cursor:
-            cursor.execute(
-                f"CREATE ROLE {user.name} LOGIN PASSWORD %s VALID UNTIL '2999-01-01' "
-                f"IN ROLE {EXPORTER_ROLE}",
-                (user.password,),
-            )
-    admin.close()
+    with admin.cursor() as cursor:
+        cursor.execute(
+            f"CREATE ROLE {user.name} LOGIN PASSWORD %s VALID UNTIL '2999-01-01' "
+            f"IN ROLE {EXPORTER_ROLE}",
+            (user.password,),
+        )
     return user
 
 
@@ -421,6 +432,7 @@ def scene(
     stack: LocalStack,
     surroundings: Callable[[str], Surroundings],
     leased_by_hand: DatabaseUser,
+    admin: Any,
 ) -> Iterator[Scene]:
     """A clean database with the emulated aws_s3, and a new deployment's name.
 
@@ -432,7 +444,11 @@ def scene(
         monkeypatch.setattr(run_module, "leased_user", lambda *_: lease)
     name = f"t{next(_numbers):03d}"
     scene = Scene(
-        stack=stack, name=name, around=surroundings(name), user=leased_by_hand
+        stack=stack,
+        name=name,
+        around=surroundings(name),
+        user=leased_by_hand,
+        admin=admin,
     )
     try:
         yield scene

@@ -199,7 +199,7 @@ def test_a_large_table_is_loaded_in_chunks_within_one_run(scene, many):
 
 def test_a_load_goes_on_with_the_next_run_when_the_time_is_over(scene, many):
     insert(scene, 401, 401)
-    first, *more, last = run_to_the_end(scene, many, chunk_bytes=16_384, seconds=0.001)
+    first, *more, last = run_to_the_end(scene, many, chunk_bytes=32_768, seconds=0.001)
     assert first.status == "more"
     assert first.mode == last.mode == "first_load"
     assert len(first.files) == 1
@@ -211,10 +211,10 @@ def test_a_load_goes_on_with_the_next_run_when_the_time_is_over(scene, many):
 
 
 def test_rows_that_change_during_a_load_arrive_after_it(scene, many):
-    scene.run(many, chunk_bytes=16_384, seconds=0.001)
+    scene.run(many, chunk_bytes=32_768, seconds=0.001)
     scene.sql("UPDATE orders SET status = 'new', updated_at = NOW()")
     insert(scene, 0, 0)
-    run_to_the_end(scene, many, chunk_bytes=16_384, seconds=0.001)
+    run_to_the_end(scene, many, chunk_bytes=32_768, seconds=0.001)
     scene.run(many)
     latest = {row[0]: row[1] for row in scene.rows(*scene.manifests(many)[-1:])}
     assert latest == {str(n): "new" if n else "s" for n in range(401)}
@@ -374,7 +374,7 @@ def test_a_changed_contract_exports_every_row_again(scene, orders):
 
 
 def test_a_changed_contract_ends_a_load_under_the_old_one(scene, many):
-    how = {"chunk_bytes": 16_384, "seconds": 0.001}
+    how = {"chunk_bytes": 32_768, "seconds": 0.001}
     scene.run(many, **how)
     before = len(scene.manifests(many))
     wide = widen(scene)
