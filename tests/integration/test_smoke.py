@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.local import stack
 from tests.ordinary_user import NOBODY, as_ordinary_user
 
 ROOT = Path(__file__).parents[2]
@@ -31,13 +32,17 @@ def home() -> Iterator[Path]:
         (folder / ".venv").symlink_to(ROOT / ".venv")
         if os.geteuid() == 0:
             os.chown(folder, NOBODY, NOBODY)
-        yield folder
+        try:
+            yield folder
+        finally:
+            # Of a walk that stopped half-way.
+            stack.down(folder / "stack")
 
 
 @pytest.mark.timeout(300)
 def test_the_readme_takes_a_table_there_and_leaves_nothing(home: Path) -> None:
     """Root runs it as somebody else: every other test of the stack runs as root."""
-    stack = home / "stack"
+    parts = home / "stack"
     done = subprocess.run(
         [*as_ordinary_user(), "bash", "-euo", "pipefail", "-c", walk_through()],
         cwd=home,
@@ -45,7 +50,7 @@ def test_the_readme_takes_a_table_there_and_leaves_nothing(home: Path) -> None:
             "PATH": os.environ["PATH"],
             "HOME": str(home),
             "LANG": "C.UTF-8",
-            "AURORA_SYNC_DIR": str(stack),
+            "AURORA_SYNC_DIR": str(parts),
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         capture_output=True,
@@ -56,10 +61,10 @@ def test_the_readme_takes_a_table_there_and_leaves_nothing(home: Path) -> None:
     assert "10 rows exported" in done.stdout
     assert "changed" in done.stdout
     assert "equal" in done.stdout
-    assert not stack.exists()
-    assert [p.info for p in psutil.process_iter(["cmdline"]) if names(p, stack)] == []
+    assert not parts.exists()
+    assert [p.info for p in psutil.process_iter(["cmdline"]) if names(p, parts)] == []
 
 
-def names(process: psutil.Process, stack: Path) -> bool:
+def names(process: psutil.Process, parts: Path) -> bool:
     """Whether a process was started for the stack."""
-    return any(str(stack) in part for part in process.info["cmdline"] or ())
+    return any(str(parts) in word for word in process.info["cmdline"] or ())
