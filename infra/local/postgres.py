@@ -68,8 +68,7 @@ def home(stack: LocalStack) -> Path:
         return stack.part_dir("postgres")
     known = stack.fact("postgres_home")
     if known is None:
-        label = sha256(os.fsencode(stack.dir)).hexdigest()[:16]
-        known = str(_outside() / f"stack-{label}")
+        known = str(_home_outside(stack))
         # Of a stack whose folder was deleted by hand.
         shutil.rmtree(known, ignore_errors=True)
         # Before anything is made there: `remove` finds it after any interruption.
@@ -79,9 +78,14 @@ def home(stack: LocalStack) -> Path:
 
 def remove(stack: LocalStack) -> None:
     """Remove what lies outside the stack's folder; the server must have ended."""
-    outside = stack.fact("postgres_home")
-    if outside is not None:
-        shutil.rmtree(outside, ignore_errors=True)
+    if os.geteuid() == 0:
+        # Not as a fact tells it: the stack's folder may have been deleted by hand.
+        shutil.rmtree(_home_outside(stack), ignore_errors=True)
+
+
+def _home_outside(stack: LocalStack) -> Path:
+    label = sha256(os.fsencode(stack.dir)).hexdigest()[:16]
+    return _outside() / f"stack-{label}"
 
 
 def server_account() -> pwd.struct_passwd:

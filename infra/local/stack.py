@@ -18,6 +18,7 @@ from infra import bundle
 from infra.local import admin_sql, aurora_uploader, aws, postgres, vault
 from infra.local.adapter import metrics, record
 from infra.local.parts import HOST, LocalStack, Part
+from infra.local.process_table import marked_processes
 from infra.local.processes import (
     LocalError,
     exclusive,
@@ -156,10 +157,12 @@ def down(folder: Path) -> bool:
         Whether there was a stack.
     """
     stack = LocalStack(folder)
-    if not stack.dir.exists():
+    # Its folder may have been deleted by hand; its processes run on without it.
+    at_work = any(True for _ in marked_processes(stack))
+    if not stack.dir.exists() and not at_work:
         return False
     with exclusive(stack):
-        existed = stack.exists
+        existed = stack.exists or at_work
         stop_parts(stack)
         postgres.remove(stack)
         # Only what is ours: someone may have named a folder with other things in it.

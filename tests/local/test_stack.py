@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from infra.local import stack
 from infra.local.parts import LocalStack
-from infra.local.process_table import marked_processes
+from infra.local.process_table import kill, marked_processes
 from infra.local.processes import LocalError
 from runtime.contract.errors import ConfigError
 from runtime.contract.specs import Table
@@ -290,3 +291,24 @@ def test_a_folder_with_other_things_is_no_place_for_a_stack(tmp_path: Path) -> N
     assert stack.status(tmp_path)["state"] == "down"
     with pytest.raises(LocalError, match="local up"):
         stack.describe(tmp_path)
+
+
+def test_a_stack_whose_folder_was_deleted_by_hand_is_still_taken_down(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "stack"
+    try:
+        stack.up(folder, tmp_path / "sync_config.json", deploy=False)
+        outside = LocalStack(folder).fact("postgres_home")
+        shutil.rmtree(folder)
+        assert stack.down(folder)
+        assert list(marked_processes(LocalStack(folder))) == []
+        assert outside is None or not Path(outside).exists()
+        assert not folder.exists()
+    finally:
+        kill(set(marked_processes(LocalStack(folder))))
+
+
+def test_taking_down_what_never_was_makes_nothing(tmp_path: Path) -> None:
+    assert not stack.down(tmp_path / "never" / "stack")
+    assert list(tmp_path.iterdir()) == []
