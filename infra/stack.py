@@ -34,6 +34,11 @@ ROOT = Path(__file__).resolve().parents[1]
 Group = TypeVar("Group", bound=Struct)
 
 
+def resource_name(stack: str, part: str, limit: int = 64) -> str:
+    """Return the name of an AWS resource of a stack; see `StackSettings.named`."""
+    return fit(f"{PROJECT}-{stack}-{part}", limit)
+
+
 class _Stack(Struct, frozen=True, kw_only=True):
     # A prefix of one stack's names must never be that of another: see `rule_prefix`.
     stack: Annotated[
@@ -124,7 +129,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
             part: What tells it from the stack's other resources.
             limit: The service's limit in characters.
         """
-        return fit(f"{PROJECT}-{self.stack}-{part}", limit)
+        return resource_name(self.stack, part, limit)
 
     def arn(self, service: str, resource: str) -> str:
         """Return the ARN of a resource of this account and region."""
@@ -143,7 +148,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     def bucket(self) -> str:
         """Name of the lake's bucket; unique in the world by the account."""
         place = f"{self.aws.account_id}-{self.aws.region}"
-        return fit(f"{PROJECT}-{self.stack}-{place}", 63)
+        return self.named(place, 63)
 
     @property
     def exporter(self) -> str:

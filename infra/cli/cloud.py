@@ -20,9 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli.target import Target
-from infra.stack import PROJECT
+from infra.stack import resource_name
 from runtime.contract.errors import ConfigError
-from runtime.contract.names import fit
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.ops import source
@@ -48,7 +47,7 @@ class CloudTarget(Target):
     @property
     def function(self) -> str:
         """Name of the deployed function."""
-        return fit(f"{PROJECT}-{self._name}-exporter", 64)
+        return resource_name(self._name, "exporter")
 
     def aurora(self) -> Any:
         """Open a session as the user that libpq's environment names."""

@@ -8,11 +8,10 @@ import pulumi_snowflake as snowflake
 from infra.components.schedule import Schedule, ScheduleArgs
 from infra.components.snowflake_table import made_table
 from infra.stack import StackSettings
-from runtime.contract.names import snowflake_name
+from runtime.contract.names import quote_snowflake_column, snowflake_name
 from runtime.contract.snowflake_names import (
     LANDING,
     SnowflakeObjects,
-    column_sql,
     landing_columns,
     target_columns,
 )
@@ -125,7 +124,7 @@ class TablePipeline(pulumi.ComponentResource):
             (self._objects.database, *self._table.spec.target),
             target_columns(self._table),
             pulumi.ResourceOptions(parent=self, retain_on_delete=True),
-            cluster_by=[column_sql(name) for name in clustering] or None,
+            cluster_by=[quote_snowflake_column(name) for name in clustering] or None,
         )
 
     def _task(

@@ -10,7 +10,6 @@ from runtime.contract.names import (
     LakeKeys,
     SourceName,
     quote_snowflake,
-    quote_snowflake_column,
     snowflake_name,
 )
 from runtime.contract.specs import Table
@@ -102,11 +101,6 @@ def landing_name(source: SourceName) -> str:
 def stream_name(source: SourceName) -> str:
     """Return the stored name of the stream on a table's landing table."""
     return landing_name(source) + "_STREAM"
-
-
-def column_sql(stored: str) -> str:
-    """Return a stored column name as SQL text."""
-    return quote_snowflake_column(stored)
 
 
 def landing_columns(table: Table) -> tuple[SnowflakeColumn, ...]:

@@ -6,7 +6,7 @@ The stamp in a file's name orders versions: a row is only ever replaced by a hig
 one, whatever order files load in.
 """
 
-from runtime.contract.names import literal
+from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_names import (
     FILE_RECEIPTS,
     LANDING,
@@ -14,7 +14,6 @@ from runtime.contract.snowflake_names import (
     QUARANTINE,
     SYNC,
     SnowflakeObjects,
-    column_sql,
 )
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
@@ -164,7 +163,7 @@ def _winner(table: Table) -> str:
 
 def _on_key(table: Table, source: str) -> str:
     return " AND ".join(
-        f"t.{column_sql(column.target)} = {source}.v{place}"
+        f"t.{quote_snowflake_column(column.target)} = {source}.v{place}"
         for place, column in table.keys
     )
 
@@ -215,11 +214,11 @@ def _merge(objects: SnowflakeObjects, table: Table) -> str:
         "_deleted_at": "NULL",
     }
     updates = [
-        f"{column_sql(column.target)} = {_newer(table, place, column)}"
+        f"{quote_snowflake_column(column.target)} = {_newer(table, place, column)}"
         for place, column in live
         if place not in key_places
     ] + [f"{name} = {value}" for name, value in own.items()]
-    columns = [column_sql(column.target) for _, column in live] + list(own)
+    columns = [quote_snowflake_column(column.target) for _, column in live] + list(own)
     inserts = [f"s.v{place}" for place, _ in live] + list(own.values())
     return (
         f"MERGE INTO {objects.qualified(*table.spec.target)} AS t\n"
@@ -242,4 +241,5 @@ def _newer(table: Table, place: int, column: Column) -> str:
     """A file that is older than the column must not null it."""
     if place <= table.contract.base_width:
         return f"s.v{place}"
-    return f"IFF(s.width >= {place}, s.v{place}, t.{column_sql(column.target)})"
+    name = quote_snowflake_column(column.target)
+    return f"IFF(s.width >= {place}, s.v{place}, t.{name})"

@@ -37,7 +37,7 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 
      || '-' || pg_catalog.lpad((1000000000 - (SELECT pg_catalog.count(x)
        FROM pg_catalog.pg_snapshot_xip(s) AS x))::pg_catalog.text, 10, '0')
    FROM pg_catalog.pg_current_snapshot() AS s),
-  c.oid::pg_catalog.int8, c.relfilenode::pg_catalog.int8, c.relkind::pg_catalog.text,
+  c.oid::pg_catalog.int8, c.relfilenode::pg_catalog.int8,
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname,
       pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
    FROM pg_catalog.pg_attribute AS a
@@ -169,7 +169,7 @@ class Source:
                         key=sql.Literal(sorted(c.attnum for _, c in table.keys)),
                     )
                 )
-                locked, stamp, oid, file, _, columns, keyed = self.cursor.fetchone()
+                locked, stamp, oid, file, columns, keyed = self.cursor.fetchone()
                 if not locked:
                     raise _without_lease(str(source))
                 yield Relation(

@@ -11,8 +11,8 @@ by value.
 
 from dataclasses import dataclass
 
-from runtime.contract.names import quote_postgres
-from runtime.contract.snowflake_names import SnowflakeObjects, column_sql
+from runtime.contract.names import quote_postgres, quote_snowflake_column
+from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
 
@@ -117,7 +117,7 @@ def target_side(table: Table, objects: SnowflakeObjects) -> Side:
     """Return the SQL for the target; tombstones are no rows."""
     texts, values = {}, {}
     for _, column in table.contract.live:
-        rule, quoted = rule_for(column), column_sql(column.target)
+        rule, quoted = rule_for(column), quote_snowflake_column(column.target)
         if rule.text is not None:
             texts[column.name] = rule.text(quoted)
         elif rule.type == "VARIANT":
