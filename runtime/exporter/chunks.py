@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from psycopg2 import sql
 
+from runtime.contract.records import Mode
 from runtime.contract.specs import Table
 
 # Blocks that are sampled for the bounds, whatever the size of the table.
@@ -82,6 +83,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     relfilenode: int = 0
     contract: str
     committed: tuple[int, ...] = ()
+
+    @property
+    def mode(self) -> Mode:
+        """What kind of run carries the plan out."""
+        return "first_load" if self.above is None else "incremental"
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "Plan":

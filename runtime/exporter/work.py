@@ -17,7 +17,6 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import (
     ExportedFile,
     Manifest,
-    Mode,
     RunResult,
     fingerprint,
     ledger_key,
@@ -30,6 +29,7 @@ from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease
 from runtime.exporter.source import Relation, Source
 from runtime.exporter.source_errors import TooLargeError
+from runtime.exporter.watermark import Safe, Window
 
 
 @dataclass(kw_only=True)
@@ -45,8 +45,13 @@ class Work:
     source: Source
     started: float
     seconds: float
-
     relation: Relation | None = None
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """Identity of the source relation, as this run or the last one saw it."""
+        seen = self.relation
+        return {"oid": seen.oid} if seen else self.lease.state.source
 
     def go(self) -> RunResult:
         """Choose what kind of run is due, and do it."""
@@ -64,9 +69,9 @@ class Work:
         window = watermark.window(
             self.source.cursor, self.table, safe, state.watermark, state.fresh
         )
-        return self._incremental(safe, window)
+        return self._incremental(safe, window, shape)
 
-    def _incremental(self, safe: watermark.Safe, window: watermark.Window) -> RunResult:
+    def _incremental(self, safe: Safe, window: Window, shape: str) -> RunResult:
         watermark.check_without_watermark(self.source.cursor, self.table)
         plan = Plan(
             id=self.run,
@@ -74,7 +79,7 @@ class Work:
             low=window.low,
             high=window.high,
             fresh=window.fresh,
-            contract=fingerprint(self.table),
+            contract=shape,
         )
         try:
             file = self._export(plan, 0, Chunk())
@@ -83,12 +88,11 @@ class Work:
         files = (file,) if file else ()
         seq = None
         if files or window.moved or self._heartbeat_due():
-            seq = self._commit("incremental", window.low, window.high, files)
+            seq = self._commit(plan, window.high, files)
         return self._finish(
-            "incremental",
+            plan,
             seq,
             files,
-            low=window.low,
             held_by=safe.holder,
             watermark=window.high,
             fresh=window.fresh,
@@ -133,17 +137,15 @@ class Work:
         finished = len(done) == len(plan.chunks)
         new = {n: file for n, file in done.items() if n not in plan.committed}
         files = tuple(file for _, file in sorted(new.items()) if file is not None)
-        mode: Mode = "first_load" if plan.above is None else "incremental"
         high = plan.high if finished else None
-        seq = self._commit(mode, plan.low, high, files)
+        seq = self._commit(plan, high, files)
         committed = tuple(sorted({*plan.committed, *new}))
         rest = msgspec.structs.replace(plan, committed=committed)
         return self._finish(
-            mode,
+            plan,
             seq,
             files,
             status="done" if finished else "more",
-            low=plan.low,
             held_by=holder,
             watermark=high if finished else self.lease.state.watermark,
             fresh=plan.fresh if finished else None,
@@ -161,9 +163,12 @@ class Work:
             chunk_bytes=self.settings.chunk_bytes,
             at_least=plan.pieces,
         )
-        with self.source.snapshot(self.table, self._lock()) as relation:
-            file = relation.relfilenode
-        plan = msgspec.structs.replace(plan, chunks=ranges, relfilenode=file)
+        plan = msgspec.structs.replace(plan, chunks=ranges)
+        if ranges[0].kind == "ctid":
+            # Ranges of blocks hold only for the file that they were cut from.
+            with self.source.snapshot(self.table, self._lock()) as relation:
+                file = relation.relfilenode
+            plan = msgspec.structs.replace(plan, relfilenode=file)
         if len(ranges) > 1:
             self.lease.save(load=plan.to_ledger())
         return plan
@@ -181,7 +186,7 @@ class Work:
             plan, id=self.run, chunks=(), pieces=pieces, committed=()
         )
         self.lease.save(load=smaller.to_ledger())
-        return self._result("more", "incremental" if plan.above else "first_load")
+        return self._result("more", plan)
 
     def _export(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
         """One export transaction: lock, catalog check, snapshot, file."""
@@ -210,23 +215,19 @@ class Work:
             )
 
     def _commit(
-        self,
-        mode: Mode,
-        low: str | None,
-        high: str | None,
-        files: tuple[ExportedFile, ...],
+        self, plan: Plan, high: str | None, files: tuple[ExportedFile, ...]
     ) -> int:
-        state, relation = self.lease.state, self.relation
+        state = self.lease.state
         manifest = Manifest(
             table=str(self.table.spec.source),
             seq=state.seq + 1,
             run=self.run,
-            mode=mode,
+            mode=plan.mode,
             generation=state.generation,
-            low=low,
+            low=plan.low,
             high=high,
-            contract=fingerprint(self.table),
-            source={"oid": relation.oid} if relation else state.source or {},
+            contract=plan.contract,
+            source=self.identity or {},
             files=files,
             committed_at=datetime.now(UTC).isoformat(),
         )
@@ -235,26 +236,24 @@ class Work:
 
     def _finish(
         self,
-        mode: Mode,
+        plan: Plan,
         seq: int | None,
         files: tuple[ExportedFile, ...],
         *,
         status: str = "done",
-        low: str | None,
+        high: str | None,
         held_by: dict[str, Any] | None,
         **changes: Any,
     ) -> RunResult:
         """Let the ledger follow the manifest, and say what was done."""
         result = self._result(
-            status, mode, seq=seq, files=files, low=low, high=changes["high"]
+            status, plan, seq=seq, files=files, low=plan.low, high=high, held_by=held_by
         )
-        result = msgspec.structs.replace(result, held_by=held_by)
-        relation = self.relation
         now = datetime.now(UTC).isoformat(timespec="seconds")
         before = self.lease.state.last_run or {}
         last_run = {
             "run": self.run,
-            "mode": mode,
+            "mode": plan.mode,
             "seq": seq,
             "rows_exported": result.rows_exported,
             "files": len(files),
@@ -265,22 +264,23 @@ class Work:
         }
         self.lease.save(
             seq=seq or self.lease.state.seq,
+            high=high,
             held_by=held_by,
             last_run=last_run,
             refusal=None,
-            source={"oid": relation.oid} if relation else self.lease.state.source,
-            drift=relation.drift if relation else self.lease.state.drift,
+            source=self.identity,
+            drift=self.relation.drift if self.relation else self.lease.state.drift,
             **changes,
         )
         return result
 
-    def _result(self, status: Any, mode: Mode, **more: Any) -> RunResult:
+    def _result(self, status: Any, plan: Plan, **more: Any) -> RunResult:
         files: tuple[ExportedFile, ...] = more.pop("files", ())
         return RunResult(
             status=status,
             table=str(self.table.spec.source),
             run=self.run,
-            mode=mode,
+            mode=plan.mode,
             files=files,
             rows_exported=sum(file.rows for file in files),
             bytes=sum(file.bytes for file in files),
