@@ -2,7 +2,7 @@
 
 import typer
 
-from infra.cli import local, tables
+from infra.cli import explain, local, tables
 
 app = typer.Typer(
     name="aurora-sync",
@@ -14,7 +14,7 @@ app = typer.Typer(
 app.add_typer(local.app)
 app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
-for command in (tables.sync, tables.status, tables.verify):
+for command in (tables.sync, tables.status, tables.verify, explain.explain):
     app.command()(command)
 
 

@@ -15,8 +15,7 @@ from infra.cli.options import (
     StackOption,
     TablesArgument,
 )
-from runtime.contract.loader import load_specs, load_tables
-from runtime.contract.specs import Table
+from runtime.contract.loader import load_specs
 
 if TYPE_CHECKING:
     from infra.cli.target import Target
@@ -156,10 +155,11 @@ def sync(
     """Run tables now; exit 1 when one failed, was refused or did not merge (--wait)."""
     from contextlib import ExitStack
 
+    from runtime.ops.selection import select_tables
     from runtime.ops.sync import Syncing
 
     target = _target(stack, folder, config)
-    tables = _chosen(target, names)
+    tables = select_tables(target.config, names or ())
     with ExitStack() as open_ones:
         warehouse = open_ones.enter_context(target.warehouse()) if wait else None
         watch = open_ones.enter_context(output.Watch())
@@ -222,9 +222,10 @@ def verify(
     Rows written since the last merged run count as differences.
     """
     from runtime.ops import verify as verifying
+    from runtime.ops.selection import select_tables
 
     target = _target(stack, folder, config)
-    tables = _chosen(target, names)
+    tables = select_tables(target.config, names or ())
     with closing(target.aurora()) as connection, target.warehouse() as warehouse:
         with output.Watch() as watch:
             found = verifying.verify(tables, connection, warehouse, watch.tell)
@@ -243,12 +244,3 @@ def _target(stack: str | None, folder: Path | None, config: Path | None) -> "Tar
     from infra.cli.target import resolve
 
     return resolve(stack, folder, config)
-
-
-def _chosen(target: "Target", names: list[str] | None) -> tuple[Table, ...]:
-    from runtime.ops.selection import select_specs
-
-    tables = load_tables(target.config)
-    specs = select_specs([each.spec for each in tables], names or (), target.config)
-    sources = {spec.source for spec in specs}
-    return tuple(each for each in tables if each.spec.source in sources)

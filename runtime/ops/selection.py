@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.contract.errors import ConfigError, ConfigErrors
+from runtime.contract.loader import load_tables
 from runtime.contract.names import SourceName
-from runtime.contract.specs import TableSpec
+from runtime.contract.specs import Table, TableSpec
 
 
 def select_specs(
@@ -52,3 +53,19 @@ def select_specs(
     if problems:
         raise ConfigErrors(problems)
     return tuple(spec for spec in specs if not names or spec.source in wanted)
+
+
+def select_tables(config: Path, names: Sequence[str]) -> tuple[Table, ...]:
+    """Return the named tables with their contracts, in the config's order.
+
+    Args:
+        config: Path of `sync_config.json`.
+        names: Source tables as people wrote them; none means all.
+
+    Raises:
+        ConfigErrors: As `select_specs` does, and for what the loader refuses.
+    """
+    tables = load_tables(config)
+    chosen = select_specs([each.spec for each in tables], names, config)
+    sources = {spec.source for spec in chosen}
+    return tuple(each for each in tables if each.spec.source in sources)

@@ -1,0 +1,344 @@
+"""`explain`: one row's way from Aurora to its target, hop by hop.
+
+Every version of the row that was ever exported stands in the landing table with its
+file and line; the manifests say which run wrote the file and what it read above.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, Literal
+
+import psycopg2
+from msgspec import Struct
+from psycopg2 import sql
+
+from runtime.contract.errors import ConfigError, SourceError
+from runtime.contract.names import (
+    literal,
+    quote_postgres,
+    quote_snowflake_column,
+)
+from runtime.contract.records import LedgerState
+from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
+from runtime.contract.specs import Column, Table
+from runtime.contract.type_map import rule_for
+from runtime.ops.checksum import Side, source_side, target_side
+from runtime.ops.compare import parse_float, parse_json, same
+from runtime.ops.source import told
+from runtime.ops.warehouse import Warehouse
+
+# A row is exported once per change and lookback; older versions are of no interest.
+_MOST_VERSIONS = 50
+
+Fate = Literal["in the target", "superseded", "in quarantine", "not merged yet"]
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """One version of the row as a file carried it.
+
+    Attributes:
+        file: Key of the file in the lake.
+        line: Line of it.
+        stamp: Stamp of the snapshot that the file shows.
+        watermark: The row's watermark in it.
+        run: Number of the run's manifest; None while that has not arrived.
+        mode: What kind of run.
+        low: Watermark that the run read above, before lookback.
+        high: Watermark that the run moved to.
+        committed_at: When its manifest was written.
+        loaded_at: When Snowflake loaded the line.
+        merged_at: When the task merged the file.
+        fate: What became of the version.
+        reason: Why it stands in quarantine.
+    """
+
+    file: str
+    line: int
+    stamp: str
+    watermark: str | None
+    run: int | None
+    mode: str | None
+    low: str | None
+    high: str | None
+    committed_at: str | None
+    loaded_at: str
+    merged_at: str | None
+    fate: Fate
+    reason: str | None
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """What is known of one row.
+
+    Attributes:
+        table: Source table.
+        key: The key's columns and their canonical texts.
+        verdict: What it comes to, in a sentence.
+        sound: Whether both sides agree, or will without anybody's help.
+        watermark: The row's watermark in Aurora; None when the row is not there.
+        in_source: Whether Aurora has the row.
+        exported_through: Watermark up to which everything has been exported.
+        held_by: Who holds that back.
+        versions: What was exported of it, oldest first.
+        target: The target table.
+        in_target: Whether the target has the row.
+        differs: Columns that differ between the sides.
+    """
+
+    table: str
+    key: dict[str, str]
+    verdict: str
+    sound: bool
+    watermark: str | None
+    in_source: bool
+    exported_through: str | None
+    held_by: dict[str, Any] | None
+    versions: tuple[Version, ...]
+    target: str
+    in_target: bool
+    differs: tuple[str, ...] = ()
+
+
+def explain(
+    table: Table,
+    key: Sequence[str],
+    connection: Any,
+    warehouse: Warehouse,
+    state: LedgerState | None,
+) -> Explanation:
+    """Follow one row.
+
+    Args:
+        table: The table.
+        key: Its key, column by column, in a form that PostgreSQL reads.
+        connection: A session made by `runtime.ops.source.connect`.
+        warehouse: Where the target is.
+        state: The table's ledger state; None before its first run.
+
+    Raises:
+        ConfigError: When the key has a wrong number of parts or a wrong form.
+        SourceError: When Aurora refuses or does not answer.
+        WarehouseError: When Snowflake refuses or does not answer.
+    """
+    return _Explaining(table, key, connection, warehouse, state).explanation()
+
+
+class _Explaining:
+    """The explanation of one row; the arguments are those of `explain`."""
+
+    def __init__(
+        self,
+        table: Table,
+        key: Sequence[str],
+        connection: Any,
+        warehouse: Warehouse,
+        state: LedgerState | None,
+    ) -> None:
+        self._table = table
+        self._connection = connection
+        self._warehouse = warehouse
+        self._state = state or LedgerState()
+        self._name = table.contract.table
+        self._key = self._canonical(key)
+
+    def explanation(self) -> Explanation:
+        """Ask both sides; the target first, which can only be older."""
+        target = self._target_row()
+        versions = self._versions(target[:2] if target else None)
+        source = self._source_row()
+        differs = self._differs(source, target)
+        due = bool(source and source[1])
+        sound, verdict = _verdict(
+            source is not None, target is not None, due, differs, versions
+        )
+        return Explanation(
+            table=self._name,
+            key=dict(zip(self._table.spec.key, self._key, strict=True)),
+            verdict=verdict,
+            sound=sound,
+            watermark=source[0] if source else None,
+            in_source=source is not None,
+            exported_through=self._state.watermark,
+            held_by=self._state.held_by,
+            versions=versions,
+            target=self._warehouse.objects.qualified(*self._table.spec.target),
+            in_target=target is not None,
+            differs=differs,
+        )
+
+    def _canonical(self, key: Sequence[str]) -> tuple[str, ...]:
+        """Return the key as the export prints it; PostgreSQL reads what was given."""
+        columns = [column for _, column in self._table.keys]
+        if len(key) != len(columns):
+            raise ConfigError(
+                "has a key of another number of columns",
+                subject=f"table {self._name}",
+                got=", ".join(key),
+                allowed=f"a value for each of {', '.join(self._table.spec.key)}",
+                remedy="give the key's values in this order, with blanks between",
+            )
+        texts = [
+            f"pg_catalog.concat({rule_for(column).export(f'k.k{n}')})"
+            for n, column in enumerate(columns)
+        ]
+        given = [
+            f"{self._cast(text, column)} AS k{n}"
+            for n, (column, text) in enumerate(zip(columns, key, strict=True))
+        ]
+        query = f"SELECT {', '.join(texts)} FROM (SELECT {', '.join(given)}) AS k"
+        try:
+            found = self._ask(self._name, query)
+        except SourceError as error:
+            if isinstance(error.__cause__, psycopg2.DataError):
+                raise ConfigError(
+                    f"has another kind of key ({str(error.__cause__).splitlines()[0]})",
+                    subject=f"table {self._name}",
+                    got=", ".join(key),
+                    remedy="give each value as PostgreSQL reads it",
+                ) from error
+            raise
+        assert found is not None  # a SELECT without a table has one row
+        return found
+
+    def _cast(self, value: Any, column: Column) -> str:
+        """Return a typed literal; no placeholder, for names may hold a percent sign."""
+        text = sql.Literal(value).as_string(self._connection)
+        return f"CAST({text} AS {column.type})"
+
+    def _ask(self, subject: str, query: str) -> tuple[Any, ...] | None:
+        with told(subject), closing(self._connection.cursor()) as cursor:
+            cursor.execute(query)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            return row
+
+    def _source_row(self) -> tuple[Any, ...] | None:
+        """Watermark, whether the next run reads it, then the columns."""
+        watermark = quote_postgres(self._table.spec.watermark_col)
+        low = self._cast(self._state.watermark, self._table.watermark)
+        lookback = sql.Literal(self._table.spec.lookback).as_string(self._connection)
+        keys = " AND ".join(
+            f"{quote_postgres(column.name)} = {self._cast(text, column)}"
+            for (_, column), text in zip(self._table.keys, self._key, strict=True)
+        )
+        side = replace(source_side(self._table), where=keys)
+        # Without a watermark a row goes out with every run.
+        due = f"COALESCE({watermark} > {low} - {lookback}, TRUE)"
+        head = f"{watermark}::pg_catalog.text, {due}"
+        return self._ask(self._name, _one_row(side, head))
+
+    def _target_row(self) -> tuple[Any, ...] | None:
+        """Stamp and file of the version that it holds, then the columns."""
+        keys = " AND ".join(
+            f"{quote_snowflake_column(column.target)} = "
+            f"{rule_for(column).cast(literal(text))}"
+            for (_, column), text in zip(self._table.keys, self._key, strict=True)
+        )
+        side = target_side(self._table, self._warehouse.objects)
+        side = replace(side, where=f"{side.where} AND {keys}")
+        rows = self._warehouse.ask(_one_row(side, "_sync_stamp, _sync_file"))
+        return tuple(rows[0].values()) if rows else None
+
+    def _differs(
+        self, source: tuple[Any, ...] | None, target: tuple[Any, ...] | None
+    ) -> tuple[str, ...]:
+        """Compare canonical texts, then parsed values, in the order of both sides."""
+        if source is None or target is None:
+            return ()
+        side = source_side(self._table)
+        types = {
+            column.name: rule_for(column).type
+            for _, column in self._table.contract.live
+        }
+        found = []
+        names = [*side.parts, *side.values]
+        for name, one, other in zip(names, source[2:], target[2:], strict=True):
+            if name in side.values:
+                parse = parse_json if types[name] == "VARIANT" else parse_float
+                one, other = parse(one), parse(other)
+            if not same(one, other):
+                found.append(name)
+        return tuple(found)
+
+    def _versions(self, held: tuple[str, str] | None) -> tuple[Version, ...]:
+        objects = self._warehouse.objects
+        places = {column.name: place for place, column in self._table.contract.live}
+        keys = " AND ".join(
+            f"l.c{places[name]} = {literal(text)}"
+            for name, text in zip(self._table.spec.key, self._key, strict=True)
+        )
+        rows = self._warehouse.ask(
+            "SELECT DISTINCT l.file_name AS file, l.file_row AS line, f.stamp, "
+            f"l.c{places[self._table.spec.watermark_col]} AS watermark, r.seq AS run, "
+            "r.mode, r.low, r.high, r.committed_at, "
+            "MIN(l.loaded_at) OVER (PARTITION BY l.file_name, l.file_row)::VARCHAR "
+            "AS loaded_at, f.merged_at::VARCHAR AS merged_at, q.reason\n"
+            f"FROM {objects.qualified(LANDING, objects.landing(self._table))} AS l\n"
+            f"LEFT JOIN {objects.qualified(SYNC, 'SYNC_FILES')} AS f "
+            f"ON f.table_name = {literal(self._name)} AND f.file_name = l.file_name\n"
+            f"LEFT JOIN {objects.qualified(SYNC, 'SYNC_RUNS')} AS r "
+            "ON r.table_name = f.table_name AND r.seq = f.seq\n"
+            f"LEFT JOIN {objects.qualified(SYNC, QUARANTINE)} AS q "
+            "ON q.table_name = f.table_name AND q.file_name = l.file_name "
+            "AND q.file_row = l.file_row\n"
+            f"WHERE {keys}\nORDER BY r.seq DESC NULLS FIRST, file DESC, line DESC "
+            f"LIMIT {_MOST_VERSIONS}"
+        )
+        return tuple(_version(row, held) for row in reversed(rows))
+
+
+def _one_row(side: Side, head: str) -> str:
+    columns = [head, *side.parts.values(), *side.values.values()]
+    named = ", ".join(f"{part} AS x{n}" for n, part in enumerate(columns[1:]))
+    return f"SELECT {head}, {named} FROM {side.name} WHERE {side.where}"
+
+
+def _version(row: dict[str, Any], held: tuple[str, str] | None) -> Version:
+    # The stamp stands in the file's name too, before its manifest arrives.
+    stamp = row["stamp"] or row["file"].rsplit("/", 1)[-1].split("_")[0]
+    fate: Fate = "superseded"
+    if row["reason"] is not None:
+        fate = "in quarantine"
+    elif held == (stamp, row["file"]):
+        fate = "in the target"
+    elif row["merged_at"] is None:
+        fate = "not merged yet"
+    return Version(**row | {"stamp": stamp, "fate": fate, "line": int(row["line"])})
+
+
+def _verdict(
+    in_source: bool,
+    in_target: bool,
+    due: bool,
+    differs: tuple[str, ...],
+    versions: tuple[Version, ...],
+) -> tuple[bool, str]:
+    """Return whether nobody needs to do anything, and why."""
+    waiting = any(each.fate == "not merged yet" for each in versions)
+    bad = bool(versions) and versions[-1].fate == "in quarantine"
+    rules: tuple[tuple[bool, bool, str], ...] = (
+        (not in_source and not in_target, True, "neither side has it"),
+        (bad, False, "its newest version stands in quarantine"),
+        (
+            in_source and in_target and not differs,
+            True,
+            "both sides have it, equal in all columns",
+        ),
+        (waiting, True, "a version is exported and not merged yet"),
+        (
+            in_source and due,
+            True,
+            "its watermark is above what was exported: the next run takes it",
+        ),
+        (
+            not in_source,
+            False,
+            "deleted at the source; the target keeps it, as deletes are not synced",
+        ),
+        (
+            True,
+            False,
+            "changed without moving its watermark above what was exported",
+        ),
+    )
+    return next((sound, text) for holds, sound, text in rules if holds)
