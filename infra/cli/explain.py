@@ -36,14 +36,14 @@ def explain(
     A row that the next run takes along is not lost.
     """
     from infra.cli.target import resolve
-    from runtime.ops import explain as explaining
+    from runtime.ops.explain import Explaining
     from runtime.ops.selection import select_tables
 
     target = resolve(stack, folder, config)
     [table] = select_tables(target.config, [name])
     state = target.ledger.states([table.spec.source]).get(table.spec.source)
     with closing(target.aurora()) as connection, target.warehouse() as warehouse:
-        found = explaining.explain(table, key, connection, warehouse, state)
+        found = Explaining(table, key, connection, warehouse, state).explanation()
     if as_json:
         output.print_json(found)
     else:

@@ -14,11 +14,7 @@ from msgspec import Struct
 from psycopg2 import sql
 
 from runtime.contract.errors import ConfigError, SourceError
-from runtime.contract.names import (
-    literal,
-    quote_postgres,
-    quote_snowflake_column,
-)
+from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
 from runtime.contract.specs import Column, Table
@@ -43,13 +39,8 @@ class Version(Struct, frozen=True, kw_only=True):
         stamp: Stamp of the snapshot that the file shows.
         watermark: The row's watermark in it.
         run: Number of the run's manifest; None while that has not arrived.
-        mode: What kind of run.
         low: Watermark that the run read above, before lookback.
         high: Watermark that the run moved to.
-        committed_at: When its manifest was written.
-        loaded_at: When Snowflake loaded the line.
-        merged_at: When the task merged the file.
-        fate: What became of the version.
         reason: Why it stands in quarantine.
     """
 
@@ -74,15 +65,12 @@ class Explanation(Struct, frozen=True, kw_only=True):
     Attributes:
         table: Source table.
         key: The key's columns and their canonical texts.
-        verdict: What it comes to, in a sentence.
+        verdict: What it comes to.
         sound: Whether both sides agree, or will without anybody's help.
         watermark: The row's watermark in Aurora; None when the row is not there.
-        in_source: Whether Aurora has the row.
         exported_through: Watermark up to which everything has been exported.
         held_by: Who holds that back.
         versions: What was exported of it, oldest first.
-        target: The target table.
-        in_target: Whether the target has the row.
         differs: Columns that differ between the sides.
     """
 
@@ -100,14 +88,8 @@ class Explanation(Struct, frozen=True, kw_only=True):
     differs: tuple[str, ...] = ()
 
 
-def explain(
-    table: Table,
-    key: Sequence[str],
-    connection: Any,
-    warehouse: Warehouse,
-    state: LedgerState | None,
-) -> Explanation:
-    """Follow one row.
+class Explaining:
+    """The explanation of one row.
 
     Args:
         table: The table.
@@ -118,14 +100,7 @@ def explain(
 
     Raises:
         ConfigError: When the key has a wrong number of parts or a wrong form.
-        SourceError: When Aurora refuses or does not answer.
-        WarehouseError: When Snowflake refuses or does not answer.
     """
-    return _Explaining(table, key, connection, warehouse, state).explanation()
-
-
-class _Explaining:
-    """The explanation of one row; the arguments are those of `explain`."""
 
     def __init__(
         self,
@@ -143,14 +118,20 @@ class _Explaining:
         self._key = self._canonical(key)
 
     def explanation(self) -> Explanation:
-        """Ask both sides; the target first, which can only be older."""
+        """Ask both sides; the target first, which can only be older.
+
+        Raises:
+            SourceError: When Aurora refuses or does not answer.
+            WarehouseError: When Snowflake refuses or does not answer.
+        """
         target = self._target_row()
         versions = self._versions(target[:2] if target else None)
         source = self._source_row()
         differs = self._differs(source, target)
         due = bool(source and source[1])
+        fates = [each.fate for each in versions]
         sound, verdict = _verdict(
-            source is not None, target is not None, due, differs, versions
+            source is not None, target is not None, due, not differs, fates
         )
         return Explanation(
             table=self._name,
@@ -307,38 +288,16 @@ def _version(row: dict[str, Any], held: tuple[str, str] | None) -> Version:
 
 
 def _verdict(
-    in_source: bool,
-    in_target: bool,
-    due: bool,
-    differs: tuple[str, ...],
-    versions: tuple[Version, ...],
+    in_source: bool, in_target: bool, due: bool, alike: bool, fates: Sequence[Fate]
 ) -> tuple[bool, str]:
     """Return whether nobody needs to do anything, and why."""
-    waiting = any(each.fate == "not merged yet" for each in versions)
-    bad = bool(versions) and versions[-1].fate == "in quarantine"
     rules: tuple[tuple[bool, bool, str], ...] = (
         (not in_source and not in_target, True, "neither side has it"),
-        (bad, False, "its newest version stands in quarantine"),
-        (
-            in_source and in_target and not differs,
-            True,
-            "both sides have it, equal in all columns",
-        ),
-        (waiting, True, "a version is exported and not merged yet"),
-        (
-            in_source and due,
-            True,
-            "its watermark is above what was exported: the next run takes it",
-        ),
-        (
-            not in_source,
-            False,
-            "deleted at the source; the target keeps it, as deletes are not synced",
-        ),
-        (
-            True,
-            False,
-            "changed without moving its watermark above what was exported",
-        ),
+        (in_source and in_target and alike, True, "equal on both sides"),
+        ("not merged yet" in fates, True, "exported, and not merged yet"),
+        (in_source and due, True, "the next run exports it"),
+        (fates[-1:] == ["in quarantine"], False, "stands in quarantine"),
+        (not in_source, False, "deleted in Aurora; deletes are not synced"),
+        (True, False, "its watermark did not move when it changed"),
     )
     return next((sound, text) for holds, sound, text in rules if holds)
