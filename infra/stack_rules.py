@@ -34,6 +34,7 @@ def group_problems(group: Struct, where: str) -> Iterator[ConfigError]:
                     subject=where,
                     got=msgspec.to_builtins(getattr(group, key)),
                     allowed=allowed,
+                    remedy="correct the setting",
                 )
 
 

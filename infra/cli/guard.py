@@ -4,10 +4,13 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, NoReturn, ParamSpec
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from infra.cli import INTERRUPTED
 from infra.cli.output import warn
 from runtime.contract.errors import ConfigError, ConfigErrors, SyncError
 
@@ -43,12 +46,35 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
+class Commands(TyperGroup):
+    """The commands; wrong usage of one is told in a line, as every other error."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Run the command that the arguments name and end with its status."""
+        try:
+            status = super().main(*args, **kwargs | {"standalone_mode": False})
+        except TyperException as error:
+            status = error.exit_code
+            if text := _line(error).removesuffix("."):
+                context = getattr(error, "ctx", None)
+                path = context.command_path if context else str(self.name)
+                fact = text.replace("Value error, ", "")
+                warn(f"{path}: {fact[:1].lower()}{fact[1:]}; see `{path} --help`")
+        sys.exit(status)
+
+
 def told(error: BaseException) -> list[str]:
     """Return the lines that tell a person what is wrong, one per problem."""
     if isinstance(error, KeyboardInterrupt):
-        return ["interrupted; what was begun goes on by itself"]
+        return [INTERRUPTED]
     if isinstance(error, ConfigErrors):
         return [_line(problem) for problem in error.problems]
+    if isinstance(error, OSError) and error.strerror:
+        error = SyncError(
+            f"this machine refuses ({error.strerror})",
+            subject=str(error.filename or "a file"),
+            remedy="check the path, its rights and the free space",
+        )
     if isinstance(error, SyncError):
         return [_line(error)]
     return [
@@ -59,7 +85,8 @@ def told(error: BaseException) -> list[str]:
 
 def _line(error: BaseException) -> str:
     """A part's own words may run over several lines."""
-    return " ".join(str(error).split())
+    told = error.format_message() if isinstance(error, TyperException) else str(error)
+    return " ".join(told.split())
 
 
 def status_of(error: BaseException) -> int:

@@ -124,7 +124,12 @@ def resolve(name: str | None, folder: Path | None, config: Path | None) -> Targe
             )
         return LocalTarget(stack.running(place), config)
     if folder is not None:
-        raise ConfigError("is for local stacks only", subject="--dir", got=str(folder))
+        raise ConfigError(
+            "is for local stacks only",
+            subject="--dir",
+            got=str(folder),
+            remedy="leave out --dir, or --stack",
+        )
     from infra.cli.cloud import CloudTarget
 
     return CloudTarget(str(name), config or CONFIG)

@@ -24,6 +24,7 @@ from runtime.contract.aurora_sql import (
     admin_statements,
     vault_admin_statements,
 )
+from runtime.contract.errors import ConfigError
 from runtime.contract.specs import TableSpec
 
 # Codes of the connector for VARIANT, OBJECT and ARRAY, whose values come as JSON text.
@@ -62,7 +63,9 @@ def grant(
                 return _grant(cursor, stack, list(specs), vault_user)
     except psycopg2.Error as error:
         raise LocalError(
-            f"administrator's SQL fails: {error}".rstrip(), subject="local Aurora"
+            f"administrator's SQL fails ({str(error).strip()})",
+            subject="local Aurora",
+            remedy="mend what stands in its way, then deploy again",
         ) from error
 
 
@@ -107,21 +110,40 @@ def run(stack: LocalStack, where: str, statement: str) -> list[dict[str, Any]]:
     """
     places = {"aurora": _aurora, "snowflake": _snowflake}
     if where not in places:
-        raise LocalError(
-            "no such database in the stack", got=where, allowed=", ".join(places)
+        raise ConfigError(
+            "is no database of the stack",
+            subject="argument",
+            got=where,
+            allowed=", ".join(places),
+            remedy="name one of them",
         )
     dialect = "postgres" if where == "aurora" else where
     try:
         tokens = [token.token_type for token in tokenize(statement, dialect)]
     except TokenError as error:
-        raise LocalError(f"is no SQL ({error})", got=statement) from error
+        raise ConfigError(
+            f"is no SQL ({error})",
+            subject=f"statement for {where}",
+            got=statement,
+            remedy="close what is open: a quote, a comment",
+        ) from error
     ends = [place for place, kind in enumerate(tokens) if kind == TokenType.SEMICOLON]
     if not tokens or any(place < len(tokens) - 1 for place in ends):
-        raise LocalError("is not exactly one statement", subject=where, got=statement)
+        raise ConfigError(
+            "is not exactly one statement",
+            subject=f"statement for {where}",
+            got=statement,
+            remedy="give them one by one",
+        )
     try:
         return places[where](stack, statement)
     except (psycopg2.Error, SnowflakeError) as error:
-        raise LocalError(f"{where} refuses: {error}".rstrip()) from error
+        raise LocalError(
+            f"{where} refuses ({str(error).strip()})",
+            subject="statement",
+            got=statement,
+            remedy=f"correct it, or make what it names in {where} first",
+        ) from error
 
 
 def _aurora(stack: LocalStack, statement: str) -> list[dict[str, Any]]:

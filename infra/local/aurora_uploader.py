@@ -148,6 +148,7 @@ def _prepare(stack: LocalStack) -> None:
             "the installed curl is too old",
             subject="local part aurora_s3",
             allowed="7.76 or newer",
+            remedy="install a newer one",
         )
     make_server_folder(home(stack) / "answers")
     # Ours: what we read in the server's place must be what we have put there.

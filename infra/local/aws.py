@@ -59,7 +59,8 @@ def package_folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ConfigError(
-            f"the package {package} is not installed",
+            "is not installed",
+            subject=f"package {package}",
             remedy="install the project with its extra 'local'",
         )
     return Path(spec.origin).parent
@@ -163,9 +164,11 @@ def client(stack: LocalStack, service: str, who: str = "admin") -> Any:
     keys = stack.fact("aws_keys", {})
     if who not in keys:
         raise ConfigError(
-            "the local stack has no AWS keys of this user",
+            "has no AWS keys of this user",
+            subject="local stack",
             got=who,
-            allowed=", ".join(keys) or "none before the part 'aws' is bootstrapped",
+            allowed=", ".join(keys) or "none before the part 'aws' is ready",
+            remedy="run `aurora-sync local up` again",
         )
     own = keys[who]
     return _client(

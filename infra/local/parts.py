@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.contract.errors import ConfigError
+
 HOST = "127.0.0.1"
 AWS_ACCOUNT = "111122223333"
 AWS_REGION = "eu-west-1"
@@ -118,6 +120,12 @@ class LocalStack:
             state: dict[str, Any] = json.loads(self.state_file.read_text())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise ConfigError(
+                f"is damaged ({error})",
+                subject=str(self.state_file),
+                remedy="remove it, then run `aurora-sync local down` with this --dir",
+            ) from error
         return state
 
     @contextmanager

@@ -224,6 +224,7 @@ def _initialise(stack: LocalStack, data: Path) -> None:
             "initdb failed",
             subject="local part postgres",
             got=" | ".join(done.stderr.strip().split("\n")[-3:]),
+            remedy=f"check rights and free space of {data.parent}, then run it again",
         )
 
 

@@ -152,6 +152,7 @@ def stop_parts(stack: LocalStack) -> None:
         "some processes cannot be ended",
         subject=str(stack.dir),
         got=", ".join(str(process.pid) for process in family),
+        remedy="end them yourself, then run `aurora-sync local down` again",
     )
 
 
@@ -257,6 +258,7 @@ class _Start:
                     f"its program cannot be run ({error.strerror})",
                     subject=self._subject,
                     got=command.argv[0],
+                    remedy="install the project with its extra 'local' again",
                 ) from error
         self._put(
             pid=process.pid,

@@ -80,7 +80,7 @@ def read_json(path: Path, remedy: str) -> Any:
         raise ConfigError(
             f"cannot be read ({error.strerror})", subject=str(path), remedy=remedy
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
             f"is not valid JSON ({error})",
             subject=str(path),
@@ -104,7 +104,13 @@ def convert(
     """
     if not isinstance(raw, dict):
         problems.append(
-            ConfigError("is not an object", subject=where, got=raw, allowed="{...}")
+            ConfigError(
+                "is not an object",
+                subject=where,
+                got=raw,
+                allowed="{...}",
+                remedy="write the keys and their values between braces",
+            )
         )
         return None
     fields = {field.name: field for field in msgspec.structs.fields(model)}
@@ -158,6 +164,12 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _shown(raw: Any) -> str:
+    """Show the beginning of a value that is not of the right kind."""
+    text = msgspec.json.encode(raw).decode()
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def _specs(config: Path, problems: list[ConfigError]) -> tuple[TableSpec, ...]:
     try:
         raw = read_json(config, 'create it with {"tables": []} or `table add`')
@@ -171,7 +183,7 @@ def _specs(config: Path, problems: list[ConfigError]) -> tuple[TableSpec, ...]:
             ConfigError(
                 "is not a sync config",
                 subject=str(config),
-                got=", ".join(unknown) or type(raw).__name__,
+                got=", ".join(unknown) or _shown(raw),
                 allowed='{"tables": [entry, ...]}',
                 remedy="put the entries in a list under the key tables",
             )

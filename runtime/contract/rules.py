@@ -54,7 +54,9 @@ def repeated(specs: list[TableSpec], where: str) -> Iterator[ConfigError]:
 def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
     """Say what is wrong with an entry whose keys all have the right form."""
 
-    def wrong(key: str, fact: str, allowed: str, remedy: str = "") -> ConfigError:
+    def wrong(
+        key: str, fact: str, allowed: str, remedy: str = "correct the value"
+    ) -> ConfigError:
         got = getattr(spec, key)
         return ConfigError(
             f"key {key!r} {fact}",

@@ -219,6 +219,7 @@ def rule_for(column: Column) -> TypeRule:
     if rule is None:
         raise ConfigError(
             f"column {column.name!r} has a type without a rule",
+            subject="contract",
             got=column.type,
             allowed="built-in types, enums, domains, arrays, ranges and composites",
             remedy='leave the column behind with "exclude", or cast it in a view',

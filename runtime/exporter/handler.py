@@ -74,9 +74,11 @@ def _request(event: Any) -> Event:
     except msgspec.ValidationError as error:
         metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=1)
         raise ConfigError(
-            f"event is not a request for a run: {error}",
+            f"is not a request for a run ({error})",
+            subject="event",
             got=event,
             allowed='{"table": "schema.table"}',
+            remedy="invoke the function as its schedules do",
         ) from error
 
 
@@ -156,7 +158,11 @@ def _aws_keys(session: boto3.Session) -> AwsKeys:
     credentials = session.get_credentials()
     frozen = credentials.get_frozen_credentials() if credentials else None
     if frozen is None or not frozen.access_key or not frozen.secret_key:
-        raise ConfigError("the function has no AWS credentials")
+        raise ConfigError(
+            "has no AWS credentials",
+            subject="function",
+            remedy="let it run in its role: deploy it again",
+        )
     return AwsKeys(
         access_key=frozen.access_key,
         secret_key=frozen.secret_key,

@@ -35,6 +35,8 @@ class RefusedError(SyncError):
         error: The error as the function told it.
     """
 
+    code: ClassVar[str] = "refused"
+
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(str(error.get("message", "the run failed")))
         self.error = error

@@ -53,7 +53,9 @@ def told(subject: str) -> Iterator[None]:
         if error.pgcode is None:
             # No server said so: the connection string itself has a wrong form.
             raise ConfigError(
-                f"address has a wrong form ({_text(error)})", subject=subject
+                f"address has a wrong form ({_text(error)})",
+                subject=subject,
+                remedy="correct PGHOST, PGPORT, PGDATABASE and their like",
             ) from error
         raise _refused(subject, error) from error
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.cli import app
+from infra.cli.app import app
 from infra.local import aws
 from infra.local.parts import LocalStack
 

@@ -21,9 +21,7 @@ def test_help_shows_the_commands():
     assert all(f"│ {name} " in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize(
-    "command", ["backfill", "repair", "explain", "doctor", "plan", "demo"]
-)
+@pytest.mark.parametrize("command", ["backfill", "repair", "plan"])
 def test_commands_that_are_not_built_are_not_offered(command):
     assert aurora_sync(command).exit_code == 2
 

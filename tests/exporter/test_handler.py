@@ -140,7 +140,7 @@ def test_a_run_is_logged_with_table_and_request(scene, function):
     ],
 )
 def test_an_event_that_is_no_request_fails_the_invocation(function, event):
-    with pytest.raises(ConfigError, match="event is not a request") as caught:
+    with pytest.raises(ConfigError, match="event: is not a request") as caught:
         function(event)
     assert caught.value.got == event
     assert function.measured()["RunsFailed"] == [1]
@@ -229,5 +229,5 @@ def test_the_functions_own_keys_sign_the_login_at_vault(function):
 
 def test_a_function_without_keys_is_told(monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(ConfigError, match="no AWS credentials"):
+    with pytest.raises(ConfigError, match="function: has no AWS credentials"):
         handler._aws_keys(boto3.Session(region_name="eu-west-1"))

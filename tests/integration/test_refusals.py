@@ -46,7 +46,8 @@ def test_an_event_that_is_no_request_fails_the_invocation(orders: Scene) -> None
     """Nobody waits for the answer of such a thing: Lambda counts it as an error."""
     with orders.unharmed():
         message = orders.invoke(Records=[{"eventSource": "aws:s3"}])["errorMessage"]
-    for words in ("event is not a request for a run", "Records", '{"table": "schema.t'):
+    fact = "event: is not a request for a run"
+    for words in (fact, "Records", '{"table": "schema.t'):
         assert words in message
 
 

@@ -75,6 +75,7 @@ def _cluster_role(site: Site, name: str, inputs: Inputs) -> Made:
             subject=f"role of cluster {cluster}",
             got=inputs.get("featureName"),
             allowed="s3Export",
+            remedy="correct the feature's name in the program",
         )
     site.aws("rds").describe_db_clusters(DBClusterIdentifier=cluster)
     site.stack.put_fact("aurora_role_arn", role)

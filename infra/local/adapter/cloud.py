@@ -131,6 +131,7 @@ class LocalCloud(pulumi.runtime.Mocks):
                 raise LocalError(
                     "two resources of one type have the same name",
                     subject=f"{resource.type} {resource.name}",
+                    remedy="name one of them otherwise in the program",
                 )
             self.made[key] = resource
             # One call at a time, so that lines of a terminal stay whole.
@@ -154,7 +155,9 @@ def _told(kind: str, name: str) -> Iterator[None]:
         yield
     except _REFUSALS as error:
         raise LocalError(
-            f"a part refuses: {error}", subject=f"{kind} {name}".rstrip()
+            f"a part refuses ({error})",
+            subject=f"{kind} {name}".rstrip(),
+            remedy="run `aurora-sync local status`; its logs are in the stack's folder",
         ) from error
     except KeyError as error:
         raise LocalError(
