@@ -19,7 +19,7 @@ COMPILE := env CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup prerequisites test unit check format bundle golden lock upgrade clean
+.PHONY: help setup prerequisites demo test unit check format bundle golden lock upgrade clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ $(READY): pyproject.toml requirements/all.txt | prerequisites
 	@$(BIN)/python -m pip check --disable-pip-version-check
 	@touch $@
 	@echo "==> ready: $(BIN)/aurora-sync"
+
+demo: setup ## Show a sample shop on its way to Snowflake; KEEP=1 leaves it up
+	$(BIN)/aurora-sync demo $(if $(KEEP),--keep)
 
 test: setup ## Run every test, unit tests first, then hold the coverage floors
 	$(BIN)/python -m pytest --cov --cov-report=

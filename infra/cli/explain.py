@@ -74,15 +74,17 @@ def told(found: "Explanation") -> Iterator[str]:
 def _version(version: "Version") -> Iterator[str]:
     run = "a run" if version.run is None else f"run {version.run}"
     mode = f", {version.mode.replace('_', ' ')}" if version.mode else ""
-    above = f", read above {version.low}" if version.low else ""
-    yield f"  {run}{mode}{above}, moved on to {version.high or 'no watermark yet'}"
-    yield f"    row        watermark {version.watermark}"
-    yield f"    file       {version.file} line {version.line}"
-    yield f"    stamp      {version.stamp}"
-    if version.committed_at:
-        yield f"    committed  {version.committed_at}"
-    yield f"    loaded     {version.loaded_at}"
-    if version.merged_at:
-        yield f"    merged     {version.merged_at}"
+    above = f", above {version.low}" if version.low else ""
+    on = f", on to {version.high}" if version.high else ""
+    yield f"  {run}{mode}{above}{on}"
+    yield f"    {version.file}"
+    yield f"    line {version.line}, watermark {version.watermark}"
+    yield f"    stamp {version.stamp}"
+    moments = (
+        ("committed", version.committed_at),
+        ("loaded", version.loaded_at),
+        ("merged", version.merged_at),
+    )
+    yield "    " + ", ".join(f"{name} {at}" for name, at in moments if at)
     why = f": {version.reason}" if version.reason else ""
-    yield f"    now        {version.fate}{why}"
+    yield f"    {version.fate}{why}"

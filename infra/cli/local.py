@@ -46,9 +46,7 @@ def up(
     place = folder or stack.DEFAULT_FOLDER
     chosen = config or Path(LocalStack(place).fact("config") or CONFIG)
     with output.Watch() as watch:
-        report = stack.up(
-            place, chosen, deploy=not no_deploy, progress=_progress(watch)
-        )
+        report = stack.up(place, chosen, deploy=not no_deploy, progress=progress(watch))
     if as_json:
         output.print_json(stack.describe(place))
         return
@@ -66,7 +64,7 @@ def deploy(
 
     place = folder or stack.DEFAULT_FOLDER
     with output.Watch() as watch:
-        report = stack.deploy(place, config, progress=_progress(watch))
+        report = stack.deploy(place, config, progress=progress(watch))
     if as_json:
         output.print_json(stack.describe(place))
     else:
@@ -127,8 +125,8 @@ def sql(
         output.warn("no rows")
 
 
-def _progress(watch: output.Watch) -> Callable[[str, str], None]:
-    """Tell parts one by one, and of the many resources how many there are."""
+def progress(watch: output.Watch) -> Callable[[str, str], None]:
+    """Return what tells parts one by one, and of the many resources how many there are."""
     resources: set[tuple[str, str]] = set()
 
     def tell(what: str, state: str) -> None:

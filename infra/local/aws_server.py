@@ -34,7 +34,10 @@ def main() -> None:
     """Serve until SIGTERM; all settings come from the environment."""
     sys.path.append(sys.argv.pop(1))
     from ministack import app
+    from ministack.services import eventbridge
 
+    # Its ten seconds between two looks at the schedules are a long wait on a laptop.
+    eventbridge._SCHEDULER_TICK_INTERVAL = 1
     app.app = over_tls(app.app)
     app.main()
 

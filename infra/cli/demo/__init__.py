@@ -1,0 +1,1 @@
+"""`demo`: a sample shop from Aurora to Snowflake, told step by step."""
