@@ -9,6 +9,7 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
+from infra.cli.load import load
 from infra.cli.options import ConfigOption, DirOption, JsonOption
 
 app = typer.Typer(
@@ -16,7 +17,7 @@ app = typer.Typer(
     help="Run everything on this machine: Aurora, AWS, Vault and Snowflake stand-ins.",
     no_args_is_help=True,
 )
-
+app.command()(load)
 
 _TOLD_EVERY = 25
 
@@ -126,7 +127,7 @@ def sql(
 
 
 def progress(watch: output.Watch) -> Callable[[str, str], None]:
-    """Return what tells parts one by one, and of the many resources how many there are."""
+    """Return what tells parts one by one, and how many resources there are."""
     resources: set[tuple[str, str]] = set()
 
     def tell(what: str, state: str) -> None:

@@ -33,6 +33,7 @@ def demo(
 ) -> None:
     """Take a sample shop from Aurora to Snowflake on this machine, step by step."""
     from infra.cli.demo.page import Page
+    from infra.cli.demo.stage import Stage
     from infra.cli.demo.story import Story
     from infra.local import stack
 
@@ -46,7 +47,7 @@ def demo(
         config.parent.mkdir()
         shutil.copyfile(_CONFIG, config)
         try:
-            Story(place, config, page).tell()
+            Story(Stage(place, config, page)).tell()
         finally:
             if not keep:
                 stack.down(place)
