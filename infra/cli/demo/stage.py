@@ -1,0 +1,154 @@
+"""What the demonstration's chapters have in common: tables, sessions, commands."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg2
+
+from infra.cli import output
+from infra.cli.demo.page import Page
+from infra.cli.target import LocalTarget
+from infra.local import postgres
+from infra.local.parts import LocalStack
+from infra.local.processes import LocalError
+from runtime.contract.specs import Table
+from runtime.ops import verify as verifying
+from runtime.ops.selection import select_tables
+from runtime.ops.sync import SyncOutcome, Syncing
+
+ORDERS, STOCK = "shop.orders", "shop.stock"
+_SYNC_SECONDS = 300.0
+# A schedule fires once a minute; its first run starts a cold function.
+_TICK_SECONDS = 90.0
+_REMEDY = "see the logs of a stack that is kept: KEEP=1 make demo"
+
+
+class Stage:
+    """A local stack with the sample shop, and what is done with it.
+
+    Args:
+        folder: Folder of the stack; there is none in it yet.
+        config: Its `sync_config.json`, without contracts.
+        page: Where it is told.
+    """
+
+    def __init__(self, folder: Path, config: Path, page: Page) -> None:
+        self.folder = folder
+        self.config = config
+        self.page = page
+        self.target = LocalTarget(LocalStack(folder), config)
+
+    @property
+    def _dsn(self) -> str:
+        return postgres.aurora_dsn(LocalStack(self.folder))
+
+    def others(self) -> tuple[Table, ...]:
+        """All tables but the one that is left to its schedule."""
+        tables = select_tables(self.config, ())
+        return tuple(each for each in tables if str(each.spec.source) != STOCK)
+
+    def table(self, name: str) -> Table:
+        """One table by its source name."""
+        return select_tables(self.config, [name])[0]
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """A session of the shop's application; each statement commits."""
+        with closing(psycopg2.connect(self._dsn)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
+
+    @contextmanager
+    def open_transaction(self) -> Iterator[Any]:
+        """A session that has not committed yet."""
+        name = "slow checkout"
+        with closing(psycopg2.connect(self._dsn, application_name=name)) as connection:
+            with connection.cursor() as cursor:
+                yield cursor
+
+    def sync(self, *tables: Table) -> tuple[SyncOutcome, ...]:
+        """Run tables and follow them until merged.
+
+        Raises:
+            LocalError: When one failed.
+        """
+        target = self.target
+        with target.warehouse() as warehouse, output.Watch() as watch:
+            outcomes = Syncing(
+                target.exporter, target.ledger, warehouse, _SYNC_SECONDS, watch.tell
+            ).run(tables)
+        for each in outcomes:
+            if each.error is not None:
+                raise LocalError(
+                    "a sync of the demonstration failed",
+                    subject=each.table,
+                    got=each.error["message"],
+                    remedy=_REMEDY,
+                )
+        return outcomes
+
+    def verify(self, *names: str, equal: bool = True) -> None:
+        """Compare tables and tell what came out; all but the scheduled by default.
+
+        Args:
+            names: Source tables.
+            equal: What must come out.
+
+        Raises:
+            LocalError: When it comes out otherwise.
+        """
+        page = self.page
+        chosen = select_tables(self.config, names) if names else self.others()
+        page.command("aurora-sync verify " + " ".join(names))
+        with closing(self.target.aurora()) as aurora:
+            with self.target.warehouse() as warehouse, output.Watch() as watch:
+                found = verifying.verify(chosen, aurora, warehouse, watch.tell)
+        page.fact(verdicts=[msgspec.to_builtins(each) for each in found])
+        for each in found:
+            if each.verdict != "equal":
+                page.say(
+                    f"{each.table}: {each.verdict}: {each.missing} missing, "
+                    f"{each.extra} extra, {each.different} different",
+                    "yellow",
+                )
+        if verifying.sound(found):
+            rows = sum(each.source_rows or 0 for each in found)
+            page.say(
+                f"Equal: {output.plural(len(found), 'table')}, {rows:,} rows,"
+                " by count and checksum, column by column.",
+                "green",
+            )
+        if verifying.sound(found) is not equal:
+            raise LocalError("the comparison came out otherwise", remedy=_REMEDY)
+
+    def scheduled_run(self, table: Table) -> dict[str, Any]:
+        """Wait until what the schedule started is merged; return its row of SYNC_RUNS.
+
+        Raises:
+            LocalError: When it does not fire.
+        """
+        deadline = time.monotonic() + _TICK_SECONDS
+        with self.target.warehouse() as warehouse, output.Watch() as watch:
+            name = warehouse.objects.qualified("SYNC", "SYNC_RUNS")
+            while time.monotonic() < deadline:
+                rows = warehouse.ask(
+                    "SELECT seq, rows_exported, committed_at, "
+                    f"merged_at::VARCHAR AS merged_at FROM {name} "
+                    f"WHERE table_name = '{STOCK}' AND complete ORDER BY seq LIMIT 1"
+                )
+                if rows:
+                    return rows[0]
+                left = 60 - time.time() % 60
+                watch.tell(STOCK, f"next minute in {left:.0f} s", passing=True)
+                time.sleep(0.5)
+        raise LocalError(
+            "the schedule did not fire",
+            subject=str(table.spec.source),
+            got=f"no run in {_TICK_SECONDS:.0f} s",
+            remedy="see the log of the part aws in the stack's folder",
+        )
