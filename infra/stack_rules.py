@@ -1,6 +1,6 @@
 """Rules that settings of one group must obey together."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,63 +22,79 @@ def group_problems(group: Struct, where: str) -> Iterator[ConfigError]:
     Yields:
         One error per problem.
     """
+
+    def wrong(key: str, fact: str, allowed: str) -> ConfigError:
+        return ConfigError(
+            f"key {key!r} {fact}",
+            subject=where,
+            got=msgspec.to_builtins(getattr(group, key)),
+            allowed=allowed,
+            remedy="correct the setting",
+        )
+
     for kind, rules in (
         (NetworkSettings, _network_problems),
         (AuroraSettings, _aurora_problems),
         (VaultSettings, _vault_problems),
     ):
         if isinstance(group, kind):
-            for key, fact, allowed in rules(group):
-                yield ConfigError(
-                    f"key {key!r} {fact}",
-                    subject=where,
-                    got=msgspec.to_builtins(getattr(group, key)),
-                    allowed=allowed,
-                    remedy="correct the setting",
-                )
+            yield from rules(group, wrong)
 
 
-def _network_problems(network: Any) -> Iterator[tuple[str, str, str]]:
+Wrong = Callable[[str, str, str], ConfigError]
+
+
+def _network_problems(network: Any, wrong: Wrong) -> Iterator[ConfigError]:
     if (network.cidr is None) == (network.vpc_id is None):
-        yield "cidr", "and 'vpc_id' exclude each other, one is needed", "one of them"
+        yield wrong(
+            "cidr", "and 'vpc_id' exclude each other, one is needed", "one of them"
+        )
     elif network.vpc_id is not None:
         if not network.subnet_ids:
-            yield "subnet_ids", "is empty", "the private subnets of that VPC"
+            yield wrong("subnet_ids", "is empty", "the private subnets of that VPC")
         if network.peers:
-            yield "peers", "is for an own VPC", "no peers beside vpc_id"
+            yield wrong("peers", "is for an own VPC", "no peers beside vpc_id")
     else:
         if not _is_block(network.cidr, range(16, 27)):
-            yield "cidr", "is not an IPv4 block", "such as 10.20.0.0/24, /16 to /26"
+            yield wrong(
+                "cidr", "is not an IPv4 block", "such as 10.20.0.0/24, /16 to /26"
+            )
         if not 2 <= len(set(network.availability_zones)) <= 4:
-            yield "availability_zones", "has the wrong number", "two to four zones"
+            yield wrong(
+                "availability_zones", "has the wrong number", "two to four zones"
+            )
     for peer in network.peers:
         if not _is_block(peer.cidr, range(8, 29)):
-            yield "peers", "holds a wrong cidr", "IPv4 blocks such as 10.0.0.0/16"
+            yield wrong(
+                "peers", "holds a wrong cidr", "IPv4 blocks such as 10.0.0.0/16"
+            )
 
 
-def _aurora_problems(aurora: Any) -> Iterator[tuple[str, str, str]]:
+def _aurora_problems(aurora: Any, wrong: Wrong) -> Iterator[ConfigError]:
     if aurora.sslmode == "disable" and not _is_loopback(aurora.host):
-        yield "sslmode", "leaves the network unencrypted", "verify-full"
+        yield wrong("sslmode", "leaves the network unencrypted", "verify-full")
     if aurora.sslmode == "verify-full" and not aurora.ca:
-        yield "ca", "is missing for verify-full", "config/certs/<name>.pem"
+        yield wrong("ca", "is missing for verify-full", "config/certs/<name>.pem")
 
 
-def _vault_problems(vault: Any) -> Iterator[tuple[str, str, str]]:
+def _vault_problems(vault: Any, wrong: Wrong) -> Iterator[ConfigError]:
     url = urlsplit(vault.address)
     if not url.hostname or url.scheme not in ("https", "http"):
-        yield "address", "is not an address", "https://host:port"
+        yield wrong("address", "is not an address", "https://host:port")
     elif url.scheme == "http" and not _is_loopback(url.hostname):
-        yield "address", "sends tokens unencrypted", "https://host:port"
+        yield wrong("address", "sends tokens unencrypted", "https://host:port")
     if (vault.security_group_id is None) == (vault.cidr is None):
-        yield "cidr", "and 'security_group_id' exclude each other", "one of them"
+        yield wrong("cidr", "and 'security_group_id' exclude each other", "one of them")
     elif vault.cidr is not None and not _is_block(vault.cidr, range(8, 33)):
-        yield "cidr", "is not an IPv4 block", "such as 10.0.7.0/24"
+        yield wrong("cidr", "is not an IPv4 block", "such as 10.0.7.0/24")
     if vault.auth == "approle" and not vault.secret_id_file:
-        yield "secret_id_file", "is missing for approle", "a path in the function"
+        yield wrong(
+            "secret_id_file", "is missing for approle", "a path in the function"
+        )
     given = [vault.connection_url, vault.admin_user, vault.admin_secret]
     if None in given and any(value is not None for value in given):
         allowed = "connection_url, admin_user and admin_secret, or none of them"
-        yield "connection_url", "stands without its companions", allowed
+        yield wrong("connection_url", "stands without its companions", allowed)
 
 
 def _is_block(text: str, sizes: range) -> bool:

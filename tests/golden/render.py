@@ -3,7 +3,8 @@
     python -m tests.golden.render [--check]
 
 Every SQL statement per table, every policy document and every URN of the stack `dev`,
-and the JSON schemas for editors. A changed URN is a replaced resource.
+the JSON schemas for editors and the list of all errors. A changed URN is a replaced
+resource.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from runtime.contract.snowflake_sql import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
+from tests.golden import errors
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
@@ -67,6 +69,7 @@ def rendered() -> dict[Path, str]:
     for kind, model in _SCHEMAS.items():
         schema = msgspec.json.schema(model)
         files[CONFIG.parent / f"{kind}.schema.json"] = _json(schema)
+    files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
 
 

@@ -124,7 +124,7 @@ class Stage:
                 "green",
             )
         if verifying.sound(found) is not equal:
-            raise LocalError("the comparison came out otherwise", remedy=_REMEDY)
+            raise LocalError("came out otherwise", subject="verify", remedy=_REMEDY)
 
     def scheduled_run(self, table: Table) -> dict[str, Any]:
         """Wait until what the schedule started is merged; return its row of SYNC_RUNS.
