@@ -8,6 +8,7 @@ from infra.cli.output import age, holder, plural, size
 if TYPE_CHECKING:
     from runtime.ops.contracts import Refreshed
     from runtime.ops.status import TableStatus
+    from runtime.ops.suggest import Proposal
     from runtime.ops.sync import SyncOutcome
     from runtime.ops.verify import Verdict
 
@@ -30,6 +31,19 @@ def refreshed(result: "Refreshed") -> str:
     more = f" ({', '.join(news)})" if news else ""
     columns = plural(result.columns, "column")
     return f"{result.table}: {result.file} {result.change}, {columns}{more}"
+
+
+def proposal(found: "Proposal") -> str:
+    """Say what is proposed for a table, or why nothing is."""
+    if found.entry is None:
+        what = "in the config" if found.state == "present" else "not yet: "
+        return f"{found.table}: {what}{'; '.join(found.notes)}"
+    key = found.entry["primary_key"]
+    columns = key if isinstance(key, str) else ", ".join(key)
+    return (
+        f"{found.table}: key {columns}; watermark {found.entry['watermark_col']}, "
+        f"{'; '.join(found.notes)}"
+    )
 
 
 def synced(outcome: "SyncOutcome") -> Iterator[str]:

@@ -123,13 +123,60 @@ def add_table(
     entry = {key: value for key, value in entry.items() if value is not None}
     target = _target(stack, folder, config)
     with closing(target.aurora()) as connection:
-        result = contracts.add(target.config, connection, entry)
+        (result,) = contracts.add(target.config, connection, [entry])
     if as_json:
         output.print_json(result)
         return
     typer.echo(f"{result.table}: added to {target.config}")
     typer.echo(render.refreshed(result))
     output.warn(render.DEPLOY)
+
+
+@table_app.command("suggest")
+@guarded
+def suggest_tables(
+    names: TablesArgument = None,
+    schema: Annotated[
+        str | None, typer.Option(help="Only tables of this schema.")
+    ] = None,
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", help="Add what is proposed to the config, with contracts."
+        ),
+    ] = False,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Propose entries for the tables of Aurora: key, watermark, and what they rest on.
+
+    Exit 1 when no table can be synced, or one of those named.
+    """
+    from runtime.ops import contracts
+    from runtime.ops.suggest import suggest
+
+    target = _target(stack, folder, config)
+    specs = load_specs(target.config) if target.config.exists() else ()
+    with closing(target.aurora()) as connection:
+        found = suggest(connection, specs, names or (), schema)
+        entries = [each.entry for each in found if each.entry is not None]
+        if write and entries:
+            contracts.add(target.config, connection, entries)
+    if as_json:
+        output.print_json(found)
+    else:
+        for each in found:
+            typer.echo(render.proposal(each))
+    if write and entries:
+        output.warn(f"{output.plural(len(entries), 'table')} added to {target.config}")
+        output.warn(render.DEPLOY)
+    elif entries:
+        output.warn("`--write` adds what is proposed to the config")
+    refused = [each for each in found if each.state == "refused"]
+    if len(refused) == len(found) or (names and refused):
+        raise typer.Exit(1)
 
 
 @guarded

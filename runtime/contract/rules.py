@@ -248,7 +248,7 @@ def _watermark_problems(
             allowed='"watermark_timezone": "UTC" or an IANA name',
             remedy="say in which zone the writers mean it",
         )
-    elif _changes_clocks(spec.watermark_timezone) and spec.lookback <= _DST_FOLD:
+    elif changes_clocks(spec.watermark_timezone) and spec.lookback <= _DST_FOLD:
         yield ConfigError(
             f"local times of {spec.watermark_timezone} repeat when clocks go back",
             subject=subject,
@@ -258,7 +258,8 @@ def _watermark_problems(
         )
 
 
-def _changes_clocks(zone: str) -> bool:
+def changes_clocks(zone: str) -> bool:
+    """Whether the zone has summer time, so that some local times happen twice."""
     year = datetime.now(ZoneInfo("UTC")).year
     offsets = {
         datetime(year, month, 1, tzinfo=ZoneInfo(zone)).utcoffset()

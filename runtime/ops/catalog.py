@@ -60,6 +60,7 @@ SELECT pg_catalog.json_build_object(
   'indexes', COALESCE((
     SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
       'name', x.relname,
+      'primary', i.indisprimary,
       'attnums', (
         SELECT pg_catalog.array_agg(u.attnum::pg_catalog.int4 ORDER BY u.place)
         FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[])
@@ -139,11 +140,13 @@ class FoundIndex(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Its name.
+        primary: Whether it is the primary key's.
         attnums: Numbers of its key columns; 0 for an expression.
         faults: What keeps it from proving a key.
     """
 
     name: str
+    primary: bool
     attnums: tuple[int, ...]
     faults: tuple[str, ...]
 

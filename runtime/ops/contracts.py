@@ -19,7 +19,7 @@ from runtime.contract.names import SourceName
 from runtime.contract.rules import collisions, repeated, spec_problems
 from runtime.contract.specs import Table, TableContract, TableSpec
 from runtime.ops.discover import discover
-from runtime.ops.files import write_all
+from runtime.ops.files import exclusive, write_all
 from runtime.ops.selection import select_specs
 from runtime.ops.source import told
 
@@ -58,26 +58,36 @@ def refresh(
         ConfigErrors: With what is wrong with any of the tables; no file was written.
         SourceError: When Aurora refuses or does not answer.
     """
-    specs = load_specs(config)
-    chosen = select_specs(specs, names, config)
-    found = _discovered(config, connection, chosen)
-    _check_collisions(config, specs, found)
-    return _written(config, found, {})
+    with exclusive(config):
+        specs = load_specs(config)
+        chosen = select_specs(specs, names, config)
+        found = _discovered(config, connection, chosen)
+        _check_collisions(config, specs, found)
+        return _written(config, found, {})
 
 
-def add(config: Path, connection: Any, entry: Mapping[str, Any]) -> Refreshed:
-    """Add a table to the config and freeze its contract.
+def add(
+    config: Path, connection: Any, entries: Sequence[Mapping[str, Any]]
+) -> tuple[Refreshed, ...]:
+    """Add tables to the config and freeze their contracts; all or none.
 
     Args:
         config: Path of `sync_config.json`; made when absent.
         connection: A session made by `runtime.ops.source.connect`.
-        entry: The new entry as it will stand in the file.
+        entries: The new entries as they will stand in the file.
 
     Raises:
-        ConfigErrors: With what is wrong with the config as it is, the entry or the
+        ConfigErrors: With what is wrong with the config as it is, an entry or a
             table; no file was written.
         SourceError: When Aurora refuses or does not answer.
     """
+    with exclusive(config):
+        return _add(config, connection, entries)
+
+
+def _add(
+    config: Path, connection: Any, entries: Sequence[Mapping[str, Any]]
+) -> tuple[Refreshed, ...]:
     specs: tuple[TableSpec, ...] = ()
     raw: dict[str, Any] = {"tables": []}
     if config.exists():
@@ -85,21 +95,23 @@ def add(config: Path, connection: Any, entry: Mapping[str, Any]) -> Refreshed:
         raw = json.loads(config.read_bytes())
     problems: list[ConfigError] = []
     where = f"{config}: new entry"
-    spec = convert(dict(entry), TableSpec, where, problems)
-    if spec is not None:
-        problems.extend(spec_problems(spec, where))
-        if not problems:
-            problems.extend(repeated([*specs, spec], str(config)))
-    if spec is None or problems:
+    new: list[TableSpec] = []
+    for entry in entries:
+        spec = convert(dict(entry), TableSpec, where, problems)
+        if spec is not None:
+            problems.extend(spec_problems(spec, where))
+            new.append(spec)
+    if not problems:
+        problems.extend(repeated([*specs, *new], str(config)))
+    if problems:
         raise ConfigErrors(problems)
-    found = _discovered(config, connection, (spec,))
-    _check_collisions(config, (*specs, spec), found)
-    raw["tables"].append(dict(entry))
+    found = _discovered(config, connection, new)
+    _check_collisions(config, (*specs, *new), found)
+    raw["tables"].extend(dict(entry) for entry in entries)
     text = json.dumps(raw, indent=2, ensure_ascii=False) + "\n"
     # The config comes last: a table without entry is nothing, an entry without
     # contract is an error.
-    (added,) = _written(config, found, {config: text.encode()})
-    return added
+    return _written(config, found, {config: text.encode()})
 
 
 Found = dict[SourceName, tuple[Table, TableContract | None]]

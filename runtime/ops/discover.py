@@ -41,7 +41,16 @@ def discover(
     Raises:
         ConfigErrors: With everything that keeps the table from being synced.
     """
-    relation = read_relation(cursor, spec.source)
+    return contract_of(read_relation(cursor, spec.source), spec, former, where)
+
+
+def contract_of(
+    relation: Relation | None,
+    spec: TableSpec,
+    former: TableContract | None,
+    where: str,
+) -> TableContract:
+    """Judge what the catalog says of a table; see `discover`."""
     problems = list(_relation_problems(relation, spec))
     if relation is None or problems:
         raise ConfigErrors(problems)

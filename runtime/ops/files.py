@@ -1,10 +1,45 @@
 """Writing files so that a reader never sees half of a change."""
 
+import fcntl
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.contract.errors import ConfigError
+
+_SECONDS = 60.0
+
+
+@contextmanager
+def exclusive(config: Path) -> Iterator[None]:
+    """Hold a config and its contracts against other commands that change them.
+
+    Raises:
+        ConfigError: When another command holds them for long.
+    """
+    folder = config.resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _SECONDS
+    # The folder itself: nothing is left behind, whatever ends us.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ConfigError(
+                        "is being changed by another command",
+                        subject=str(config),
+                        remedy="wait until it has ended",
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:

@@ -146,7 +146,7 @@ class TestAdd:
         refresh(two.config, two.session)
         two.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
         entry = self.entry(two, primary_key=["id"])
-        added = add(two.config, two.session, entry)
+        [added] = add(two.config, two.session, [entry])
         assert (added.change, added.columns) == ("created", 2)
         raw["tables"].append(entry)
         assert two.config.read_text() == json.dumps(raw, indent=2) + "\n"
@@ -154,15 +154,15 @@ class TestAdd:
 
     def test_the_first_table_makes_the_config(self, source):
         source.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
-        add(source.config, source.session, self.entry(source))
+        add(source.config, source.session, [self.entry(source)])
         assert [table.spec.key for table in load_tables(source.config)] == [("id",)]
 
     def test_a_table_stands_once_however_it_is_written(self, two):
         two.sql("CREATE TABLE {s}.t (" + COLUMNS + ")")
-        add(two.config, two.session, self.entry(two))
+        add(two.config, two.session, [self.entry(two)])
         before = files(two)
         quoted = self.entry(two, table_name=f'"{two.schema}"."t"')
-        text = problems(add, two.config, two.session, quoted)
+        text = problems(add, two.config, two.session, [quoted])
         assert "table stands twice" in text
         assert files(two) == before
 
@@ -182,7 +182,7 @@ class TestAdd:
         source.write_config()
         before = files(source)
         entry = self.entry(source, **wrong)
-        assert told in problems(add, source.config, source.session, entry)
+        assert told in problems(add, source.config, source.session, [entry])
         assert files(source) == before
 
     def test_a_broken_config_is_told_before_the_source_is_asked(self, source):
