@@ -30,12 +30,12 @@ def load(
     A database is only read. Owners and rights are left out.
     """
     from infra.local import load as loading
-    from infra.local.stack import DEFAULT_FOLDER
+    from infra.local.stack import DEFAULT_FOLDER, running
 
     try:
         with output.Watch() as watch:
             loaded = loading.load(
-                folder or DEFAULT_FOLDER,
+                running(folder or DEFAULT_FOLDER),
                 source,
                 lambda what, state: watch.tell(what, state, passing=True),
             )
@@ -43,13 +43,12 @@ def load(
         output.warn("interrupted; nothing was loaded")
         raise typer.Exit(130) from None
     if loaded.missing:
-        failed = output.plural(len(loaded.failed), "object")
-        output.warn(
-            f"extensions that the local server lacks: {', '.join(loaded.missing)}; "
-            f"{failed} could not be made for want of them"
-        )
-        for fact in loaded.failed[:_SHOWN]:
-            output.warn(f"  {fact}")
+        missing = ", ".join(loaded.missing)
+        output.warn(f"extensions that the local server lacks: {missing}")
+    if loaded.failed:
+        output.warn(f"left out for want of them: {'; '.join(loaded.failed[:_SHOWN])}")
+    if len(loaded.failed) > _SHOWN:
+        output.warn(f"and {len(loaded.failed) - _SHOWN:,} more such failures")
     if as_json:
         output.print_json(loaded)
         return

@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,7 +17,6 @@ from infra.local.postgres import DATABASE, programs
 from infra.local.processes import LocalError
 from runtime.contract.errors import ConfigError
 
-PIECE = 1 << 20
 _SECONDS = 10
 _URLS = ("postgresql://", "postgres://")
 _ALLOWED = (
@@ -29,22 +27,13 @@ _STRIPPED = (
     "--no-owner --no-privileges --no-publications --no-subscriptions "
     "--no-tablespaces --no-table-access-method --no-security-labels"
 ).split()
-# First bytes of what is none of these, though it may hold one.
-_PACKED = {
-    b"PK\x03\x04": "a zip archive",
-    b"BZh": "packed with bzip2",
-    b"\xfd7zXZ": "packed with xz",
-    b"\x28\xb5\x2f\xfd": "packed with zstd",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-}
 
 
 class Dump:
     """The text of a dump, being read.
 
     Args:
-        file: Where to read.
+        file: Where to read it.
         preamble: SQL to run before it.
         program: The program that writes it, if any.
         said: What that program said.
@@ -53,28 +42,19 @@ class Dump:
     def __init__(
         self,
         file: IO[bytes],
-        preamble: str = "",
+        preamble: str = "SELECT 1",
         program: subprocess.Popen[bytes] | None = None,
         said: IO[bytes] | None = None,
     ) -> None:
+        self.file = file
         self.preamble = preamble
-        self._file = file
         self._program = program
         self._said = said
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield lines; long ones in pieces.
-
-        Raises:
-            LocalError: The file is damaged.
-        """
-        try:
-            yield from iter(partial(self._file.readline, PIECE), b"")
-        except (OSError, EOFError) as error:
-            raise LocalError(
-                f"cannot be read to its end ({error}), so nothing was loaded",
-                subject="dump",
-            ) from error
+    def close(self) -> None:
+        """End the program behind it."""
+        if self._program is not None:
+            self._program.kill()
 
     def finish(self) -> None:
         """Make sure that the text was whole.
@@ -85,7 +65,7 @@ class Dump:
         if self._program is None or self._said is None or self._program.wait() == 0:
             return
         self._said.seek(0)
-        lines = self._said.read(PIECE).decode(errors="replace").strip().split("\n")
+        lines = self._said.read().decode(errors="replace").strip().split("\n")
         raise LocalError(
             "fails, so nothing was loaded",
             subject="pg_dump or pg_restore",
@@ -111,12 +91,14 @@ def opened(source: str) -> Iterator[Dump]:
         # The environment is not in the list of processes; a command line is.
         with _running(argv, os.environ | secret, preamble) as dump:
             yield dump
-    elif path.is_dir() or _head(path)[:5] == b"PGDMP" or _head(path)[257:] == b"ustar":
+        return
+    head = b"PGDMP" if path.is_dir() else _head(path)
+    if head[:5] == b"PGDMP" or head[257:] == b"ustar":
         argv = [str(programs() / "pg_restore"), *_STRIPPED, "--file=-", source]
-        with _running(argv, {}, "") as dump:
+        with _running(argv, {}, "SELECT 1") as dump:
             yield dump
     else:
-        packed = _head(path)[:2] == b"\x1f\x8b"
+        packed = head[:2] == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as file:
             yield Dump(cast(IO[bytes], file))
 
@@ -132,14 +114,18 @@ def _head(path: Path) -> bytes:
             subject=f"source {path}",
             allowed=_ALLOWED,
         ) from None
-    for mark, what in _PACKED.items():
-        if head.startswith(mark):
-            raise ConfigError(
-                f"is {what}",
-                subject=f"source {path}",
-                allowed=_ALLOWED,
-                remedy="convert it first",
-            )
+    if (
+        b"\0" in head
+        and head[:2] != b"\x1f\x8b"
+        and head[:5] != b"PGDMP"
+        and head[257:] != b"ustar"
+    ):
+        raise ConfigError(
+            "is not a dump: neither text nor an archive of pg_dump",
+            subject=f"source {path}",
+            allowed=_ALLOWED,
+            remedy="unpack it, or convert UTF-16 text to UTF-8",
+        )
     return head
 
 

@@ -1,34 +1,17 @@
-"""The text of a dump, without what belongs to the server that it comes from.
+"""The text of a plain dump, parted into statements and the rows that follow COPY.
 
-Read and passed on in pieces, line by line: nothing of a dump is kept. What is left
-out stands alone on its line, as pg_dump writes it.
+Rows stream and nothing of them is kept; a statement is held while it runs.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from typing import IO
 
-# Owners and rights, roles and databases; the bounds of transactions (the load is
-# one); what pg_dump wrote for older servers; the extensions whose stand-in the local
-# Aurora has from the start; and commands of psql: the others it refuses itself.
-_LEFT_OUT = re.compile(rb"""(?ix)
-    (?: (?:GRANT|REVOKE|ALTER\ DEFAULT\ PRIVILEGES) \s [^;]*
-      | ALTER \s [^;]* \s OWNER\ TO \s [^;]*
-      | (?:CREATE|ALTER|DROP) \s+ (?:ROLE|USER|DATABASE) \s [^;]*
-      | COMMENT\ ON\ DATABASE \s [^;]*
-      | (?:BEGIN|COMMIT|START\ TRANSACTION) (?:\ TRANSACTION|\ WORK)?
-      | CREATE\ SCHEMA \s (?:IF\ NOT\ EXISTS\ )? public
-      | SET\ default_with_oids \s [^;]*
-      | (?:CREATE|COMMENT\ ON)\ EXTENSION \s (?:IF\ NOT\ EXISTS\ )?
-        (?:aws_s3|aws_commons) \b [^;]*
-    ) \s* ; \s* \Z
-    | \\ (?:c|connect|restrict|unrestrict) (?:\s|\Z)
-    """)
-_EXTENSION = re.compile(
-    rb'(?i)(?:CREATE EXTENSION|COMMENT ON EXTENSION)(?: IF NOT EXISTS)? "?([\w-]+)"?'
-    rb"(?:\s[^;]*)?;\s*\Z"
-)
-_COPY = re.compile(rb'(?i)COPY\s+((?:"[^"]*"|[^\s("])+).*\sFROM\s+stdin\b[^;]*;\s*\Z')
+PIECE = 1 << 20
+_COPY = re.compile(rb"(?is)COPY\s.*\sFROM\s+stdin\b[^;]*;\s*\Z")
 _COPY_END = re.compile(rb"\\\.\r?\n?\Z")
+_ATOMIC = re.compile(rb"(?i)\bBEGIN\s+ATOMIC\b")
 _OPENING = re.compile(rb"""--|/\*|[eE]?'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$""")
 _CLOSING = {
     b"'": re.compile(rb"'"),
@@ -39,73 +22,104 @@ _CLOSING = {
 
 
 class DumpText:
-    """Filters one dump.
+    """Reads one dump.
 
     Args:
-        is_known: Whether the local server has an extension of that name.
-        unknown: SQL to put in the place of an extension that it lacks.
+        file: Where its text comes from.
 
     Attributes:
-        table: The table whose rows were last begun.
-        missing: Names of extensions that the local server lacks.
-        truncated: Whether the text so far ends within rows, a text or a comment.
+        bytes: How much was read.
+        truncated: Whether it ended within a statement or within rows.
     """
 
-    def __init__(self, is_known: Callable[[str], bool], unknown: bytes) -> None:
-        self._is_known = is_known
-        self._unknown = unknown
-        self._copying = False
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
         self._closing: re.Pattern[bytes] | None = None
-        self.table = ""
-        self.missing: list[str] = []
+        self._depth = 0
+        self.bytes = 0
+        self.truncated = False
 
-    @property
-    def truncated(self) -> bool:
-        return self._copying or self._closing is not None
+    def statements(self) -> Iterator[tuple[bytes, "Rows | None"]]:
+        """Yield each statement or command of psql, with its rows if it takes any."""
+        held: list[bytes] = []
+        for line in self._lines(-1):
+            if not held and self._closing is None and line.startswith(b"\\"):
+                yield line, None
+                continue
+            code = self._code(line)
+            if held or code.strip():
+                held.append(line)
+            if self._ends(code, held):
+                statement = b"".join(held)
+                held, self._depth = [], 0
+                rows = Rows(self._rows()) if _COPY.match(statement) else None
+                yield statement, rows
+                if rows is not None:
+                    rows.skip()
+        self.truncated |= bool(held) or self._closing is not None
 
-    def filtered(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield what is to be run of lines, the long ones of which come in pieces."""
-        begins = True
-        for piece in pieces:
-            if self._copying:
-                self._copying = not (begins and _COPY_END.match(piece))
-                yield piece
-            elif not begins or self._closing is not None:
-                self._follow(piece)
-                yield piece
-            else:
-                yield from self._first(piece)
-            begins = piece.endswith(b"\n")
-
-    def _first(self, line: bytes) -> Iterator[bytes]:
-        """Yield a line that begins outside of all texts."""
-        extension = _EXTENSION.match(line)
-        if extension and not self._is_known(name := extension[1].decode()):
-            if name not in self.missing:
-                self.missing.append(name)
-                yield self._unknown
-        elif not _LEFT_OUT.match(line):
-            copy = _COPY.match(line)
-            if copy:
-                self._copying, self.table = True, copy[1].decode(errors="replace")
-            else:
-                self._follow(line)
+    def _lines(self, most: int) -> Iterator[bytes]:
+        for line in iter(partial(self._file.readline, most), b""):
+            self.bytes += len(line)
             yield line
 
-    def _follow(self, text: bytes) -> None:
-        """Note which text, name or comment is open at the end."""
-        place = 0
+    def _rows(self) -> Iterator[bytes]:
+        begins = True
+        for piece in self._lines(PIECE):
+            if begins and _COPY_END.match(piece):
+                return
+            yield piece
+            begins = piece.endswith(b"\n")
+        self.truncated = True
+
+    def _code(self, line: bytes) -> bytes:
+        """Return a line without comments, with a mark for each text in it."""
+        place, code = 0, b""
         while True:
             if self._closing is not None:
-                end = self._closing.search(text, place)
+                end = self._closing.search(line, place)
                 if end is None:
-                    return
+                    return code
                 place, self._closing = end.end(), None
-            opening = _OPENING.search(text, place)
+            opening = _OPENING.search(line, place)
+            code += line[place : opening.start() if opening else None]
             if opening is None or opening[0] == b"--":
-                return
+                return code
             place, mark = opening.end(), opening[0].lower()
-            # In `date'…'` the letter belongs to a word, and a backslash is one.
-            if mark == b"e'" and text[: opening.start()][-1:].isalnum():
+            if mark == b"e'" and code[-1:].isalnum():
+                # The letter ends a word such as `date`.
                 mark = b"'"
+            if mark != b"/*":
+                code += b"?"
             self._closing = _CLOSING.get(mark) or re.compile(re.escape(opening[0]))
+
+    def _ends(self, code: bytes, held: list[bytes]) -> bool:
+        self._depth += code.count(b"(") - code.count(b")")
+        if self._closing or self._depth > 0 or not code.rstrip().endswith(b";"):
+            return False
+        # Such a function's body has semicolons; pg_dump indents all but its end.
+        atomic = any(_ATOMIC.search(line) for line in held)
+        return not atomic or code.upper().startswith(b"END")
+
+
+class Rows:
+    """Rows as a file, for the driver to read.
+
+    Args:
+        pieces: The rows.
+    """
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def read(self, size: int) -> bytes:
+        """Return the next rows, about as many bytes as asked for."""
+        found = bytearray()
+        while len(found) < size and (piece := next(self._pieces, b"")):
+            found += piece
+        return bytes(found)
+
+    def skip(self) -> None:
+        """Pass over what nobody has read."""
+        for _ in self._pieces:
+            pass

@@ -1,44 +1,54 @@
 """`local load`: somebody's own database, into the local Aurora.
 
-Whatever the source is, it becomes the text of a plain dump, which psql runs in one
-transaction. That is prepared first, and committed when psql and pg_dump have ended
-well: a load is there as a whole or not at all. The psql is that of the wheel.
+Whatever the source is, it becomes the text of a plain dump, whose statements run in
+one transaction: a load is there as a whole or not at all. With an extension missing
+here, what hangs on it is left out and told; any other failure ends the load.
 """
 
 import re
-import secrets
-import subprocess
-import tempfile
 from collections.abc import Callable
-from contextlib import closing, suppress
-from pathlib import Path
-from typing import IO, Any
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
+from typing import Any
 
 import psycopg2
 from msgspec import Struct
-from psycopg2.extensions import parse_dsn
 
-from infra.local.dump_source import PIECE, Dump, opened
-from infra.local.dump_text import DumpText
-from infra.local.postgres import aurora_dsn, programs
+from infra.local.dump_source import Dump, opened
+from infra.local.dump_text import PIECE, DumpText, Rows
+from infra.local.parts import LocalStack
+from infra.local.postgres import aurora_dsn
 from infra.local.processes import LocalError, exclusive
-from infra.local.stack import running
 from runtime.ops.suggest import list_tables
 
 Progress = Callable[[str, str], None]
 _TOLD_EVERY = 8 * PIECE
+# Owners and rights, roles and databases; the bounds of transactions; what pg_dump
+# wrote for older servers; extensions whose stand-in is there from the start; and
+# commands of psql that change nothing.
+_LEFT_OUT = re.compile(rb"""(?isx)
+    (?: (?:GRANT|REVOKE|ALTER\s+DEFAULT\s+PRIVILEGES) \s [^;]*
+      | ALTER \s [^;']* \s OWNER\s+TO \s [^;']*
+      | (?:CREATE|ALTER|DROP|COMMENT\s+ON) \s+ (?:ROLE|USER|DATABASE) \s [^;]*
+      | (?:BEGIN|COMMIT|START\s+TRANSACTION) (?:\s+(?:TRANSACTION|WORK))? \s*
+      | CREATE\s+SCHEMA \s+ (?:IF\s+NOT\s+EXISTS\s+)? public \s*
+      | SET\s+default_with_oids \s [^;]*
+      | (?:CREATE|COMMENT\s+ON)\s+EXTENSION \s+ (?:IF\s+NOT\s+EXISTS\s+)?
+        (?:aws_s3|aws_commons) \b [^;]*
+    ) ; \s* \Z
+    | \\ (?:c|connect|restrict|unrestrict|pset|echo|timing) \s""")
+_REFUSED = re.compile(rb"(?i)\\|ROLLBACK\b")
+_EXTENSION = re.compile(
+    rb'(?is)(CREATE|COMMENT\s+ON)\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([\w-]+)"?'
+    rb'(?:\s+WITH)?(?:\s+SCHEMA\s+("[^"]+"|\w+))?'
+)
+# Their results differ in form, not in use.
+_STAND_INS = {
+    "uuid-ossp": ("uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4")
+}
 # Undefined type, function, table, column, schema; a file that is not installed.
 _FOR_WANT = ("42704", "42883", "42P01", "42703", "3F000", "58P01")
-_ERROR = re.compile(r"(?:ERROR|FATAL):  (\w{5}): (.*)")
-_EMPTY = "load into an empty stack: `aurora-sync local down`, then `local up`"
-_REMEDIES = {
-    "42P06": _EMPTY,
-    "42P07": _EMPTY,
-    "42710": _EMPTY,
-    "42723": _EMPTY,
-    "23505": _EMPTY,
-    "42704": "make what is missing with `aurora-sync local sql aurora`, load again",
-}
+_THERE = ("42P06", "42P07", "42710", "42723", "23505")
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -57,11 +67,11 @@ class Loaded(Struct, frozen=True, kw_only=True):
     failed: tuple[str, ...]
 
 
-def load(folder: Path, source: str, progress: Progress) -> Loaded:
+def load(stack: LocalStack, source: str, progress: Progress) -> Loaded:
     """Put schema and rows of a database or dump into the local Aurora, or nothing.
 
     Args:
-        folder: Folder of a running stack.
+        stack: A stack whose part `postgres` runs.
         source: A libpq connection string, or path of a dump in any of pg_dump's forms.
         progress: Told what is being loaded.
 
@@ -69,89 +79,104 @@ def load(folder: Path, source: str, progress: Progress) -> Loaded:
         ConfigError: The source is neither.
         LocalError: It cannot be read, or the local Aurora refuses it.
     """
-    stack = running(folder)
-    with exclusive(stack), closing(psycopg2.connect(aurora_dsn(stack))) as session:
-        session.autocommit = True
-        with session.cursor() as cursor, opened(source) as dump:
-            before = len(list_tables(cursor))
-            run = _Run(cursor, aurora_dsn(stack))
+    with exclusive(stack), closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+        # The driver does not hear Ctrl-C while the server works: another thread waits.
+        with opened(source) as dump, ThreadPoolExecutor(max_workers=1) as aside:
+            done = aside.submit(_Load(connection, dump, progress).run)
             try:
-                run.feed(dump, progress)
-                failed = run.judged(dump)
-                cursor.execute("COMMIT PREPARED %s", (run.name,))
-            finally:
-                # Ctrl-C included: nothing is left half done.
-                with suppress(psycopg2.errors.UndefinedObject):
-                    cursor.execute("ROLLBACK PREPARED %s", (run.name,))
-            return Loaded(
-                tables=len(list_tables(cursor)) - before,
-                bytes=run.bytes,
-                missing=tuple(run.text.missing),
-                failed=failed,
+                wait([done])
+            except KeyboardInterrupt:
+                while not done.done():
+                    dump.close()
+                    connection.cancel()
+                    wait([done], timeout=0.2)
+                if done.exception() is not None:
+                    raise
+            return done.result()
+
+
+class _Load:
+    def __init__(self, connection: Any, dump: Dump, progress: Progress) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._dump = dump
+        self._progress = progress
+        self._missing: list[str] = []
+        self._failed: dict[str, None] = {}
+
+    def run(self) -> Loaded:
+        """Run all statements, then commit."""
+        text, told = DumpText(self._dump.file), 0
+        before = len(list_tables(self._cursor))
+        self._cursor.execute(self._dump.preamble)
+        for statement, rows in text.statements():
+            if rows is not None or text.bytes - told > _TOLD_EVERY:
+                told = text.bytes
+                table = statement.split()[1].decode(errors="replace") if rows else ""
+                self._progress("load", f"{told / 1e6:,.0f} MB so far {table}".strip())
+            try:
+                self._take(statement, rows)
+            except psycopg2.Error as error:
+                raise _failure(error) from error
+            except (OSError, EOFError) as error:
+                raise LocalError(
+                    f"cannot be read ({error}), so nothing was loaded", subject="dump"
+                ) from error
+        self._dump.finish()
+        if text.truncated:
+            raise LocalError(
+                "ends in the middle, so nothing was loaded",
+                subject="dump",
+                remedy="get it whole",
             )
-
-
-class _Run:
-    """One psql, and what it said."""
-
-    def __init__(self, cursor: Any, dsn: str) -> None:
-        self._cursor = cursor
-        self._address = parse_dsn(dsn)
-        self._key = secrets.token_hex(16)
-        self.name = f"aurora-sync load {secrets.token_hex(8)}"
-        self.bytes = 0
-        # With all that hangs on a missing extension the rest still goes on.
-        tolerant = "\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on"
-        self.text = DumpText(
-            self._has_extension,
-            f"\\unrestrict {self._key}\n{tolerant}\n\\restrict {self._key}\n".encode(),
+        after = len(list_tables(self._cursor))
+        self._connection.commit()
+        return Loaded(
+            tables=after - before,
+            bytes=text.bytes,
+            missing=tuple(self._missing),
+            failed=tuple(self._failed),
         )
 
-    def feed(self, dump: Dump, progress: Progress) -> None:
-        """Run a dump's text up to a prepared transaction."""
-        options = ["--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=on"]
-        options += ["--set=VERBOSITY=verbose", f"--host={self._address['host']}"]
-        options += [f"--port={self._address['port']}"]
-        options += [f"--username={self._address['user']}"]
-        options += [f"--dbname={self._address['dbname']}"]
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(
-                [programs() / "psql", *options],
-                env={
-                    "PGPASSWORD": self._address["password"],
-                    "PGCLIENTENCODING": "UTF8",
-                },
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                start_new_session=True,
+    def _take(self, statement: bytes, rows: Rows | None) -> None:
+        extension = _EXTENSION.match(statement)
+        if _LEFT_OUT.match(statement):
+            return
+        if _REFUSED.match(statement):
+            raise LocalError(
+                "is a script, not a dump, so nothing was loaded",
+                subject="dump",
+                got=statement.split(b"\n")[0].decode(errors="replace").strip(),
+                remedy="run it with psql on a database, then load that",
             )
-            assert process.stdin is not None
-            try:
-                # It may have ended at an error already.
-                with suppress(BrokenPipeError), process.stdin:
-                    self._write(process.stdin, dump, progress)
-                progress("load", "waiting for the server to finish")
-                self._status = process.wait()
-            finally:
-                process.kill()
-                process.wait()
-            said.seek(0)
-            self._said = said.read(PIECE).decode(errors="replace")
+        if extension and not self._has_extension(name := extension[2].decode()):
+            if extension[1].upper() == b"CREATE":
+                self._missing.append(name)
+                for function in _STAND_INS.get(name, ()):
+                    schema = (extension[3] or b"public").decode()
+                    self._cursor.execute(
+                        f"CREATE FUNCTION {schema}.{function}() RETURNS uuid "
+                        "LANGUAGE sql AS 'SELECT pg_catalog.gen_random_uuid()'"
+                    )
+            return
+        if not self._missing:
+            self._run(statement, rows)
+            return
+        self._cursor.execute("SAVEPOINT statement")
+        try:
+            self._run(statement, rows)
+        except psycopg2.Error as error:
+            if error.pgcode not in _FOR_WANT:
+                raise
+            self._cursor.execute("ROLLBACK TO SAVEPOINT statement")
+            self._failed[str(error.diag.message_primary)] = None
+        self._cursor.execute("RELEASE SAVEPOINT statement")
 
-    def _write(self, out: IO[bytes], dump: Dump, progress: Progress) -> None:
-        # A dump may come from anywhere: no command of psql in it is obeyed.
-        out.write(f"BEGIN;\n{dump.preamble}\\restrict {self._key}\n".encode())
-        told, table = 0, ""
-        for piece in self.text.filtered(dump.pieces()):
-            out.write(piece)
-            self.bytes += len(piece)
-            if self.text.table != table or self.bytes - told > _TOLD_EVERY:
-                told, table = self.bytes, self.text.table
-                progress("load", f"{table or 'schema'}, {told / 1e6:,.0f} MB so far")
-        if not self.text.truncated:
-            # Without it, the end of psql is the end of the transaction.
-            out.write(f"\nPREPARE TRANSACTION '{self.name}';\n".encode())
+    def _run(self, statement: bytes, rows: Rows | None) -> None:
+        if rows is None:
+            self._cursor.execute(statement)
+        else:
+            self._cursor.copy_expert(statement, rows)
 
     def _has_extension(self, name: str) -> bool:
         self._cursor.execute(
@@ -159,38 +184,17 @@ class _Run:
         )
         return self._cursor.fetchone() is not None
 
-    def judged(self, dump: Dump) -> tuple[str, ...]:
-        """Return what failed for want of an extension.
 
-        Raises:
-            LocalError: For any other failure.
-        """
-        if "backslash commands are restricted" in self._said:
-            raise LocalError(
-                "has commands of psql in it, which could run programs here, so nothing "
-                "was loaded",
-                subject="dump",
-                remedy="run that script on a database with psql, then load that",
-            )
-        errors = _ERROR.findall(self._said)
-        for code, fact in errors:
-            if self.name in fact:
-                # The last statement became part of one that the dump leaves open.
-                break
-            if not self.text.missing or code not in _FOR_WANT:
-                raise LocalError(
-                    f"does not load, so nothing was loaded: {fact}",
-                    subject="dump",
-                    got=f"SQLSTATE {code}",
-                    remedy=_REMEDIES.get(code, "mend the source and load again"),
-                )
-        if self._status == 0:
-            dump.finish()
-        if self._status != 0 or self.text.truncated:
-            raise LocalError(
-                "ends in the middle, so nothing was loaded",
-                subject="dump",
-                got=None if errors else " ".join(self._said.split())[-300:] or None,
-                remedy="get it whole",
-            )
-        return tuple(fact for _, fact in errors)
+def _failure(error: psycopg2.Error) -> LocalError:
+    fact = error.diag.message_primary or " ".join(str(error).split())
+    remedy = (
+        "mend the source, or make what it needs with `aurora-sync local sql aurora`"
+    )
+    if error.pgcode in _THERE:
+        remedy = "load into an empty stack: `aurora-sync local down`, then `local up`"
+    return LocalError(
+        f"does not load, so nothing was loaded: {fact}",
+        subject="dump",
+        got=f"SQLSTATE {error.pgcode}",
+        remedy=remedy,
+    )

@@ -11,7 +11,7 @@ from msgspec import Struct
 from psycopg2 import sql
 
 from runtime.contract.names import SourceName
-from runtime.contract.specs import ColumnKind
+from runtime.contract.specs import Column, ColumnKind
 
 _RELATION = """
 SELECT pg_catalog.json_build_object(
@@ -133,6 +133,18 @@ class FoundColumn(Struct, frozen=True, kw_only=True):
     kind: ColumnKind
     nullable: bool
     loose: bool
+
+    @property
+    def contract(self) -> Column:
+        """The column as a contract freezes it."""
+        return Column(
+            attnum=self.attnum,
+            name=self.name,
+            type=self.type,
+            base_type=self.base_type,
+            kind=self.kind,
+            nullable=self.nullable,
+        )
 
 
 class FoundIndex(Struct, frozen=True, kw_only=True):

@@ -139,14 +139,7 @@ def _storage_problems(relation: Relation, spec: TableSpec) -> Iterator[ConfigErr
 def _selected(relation: Relation, spec: TableSpec) -> tuple[Column, ...]:
     """Return the columns that the entry asks for, in the table's order."""
     return tuple(
-        Column(
-            attnum=column.attnum,
-            name=column.name,
-            type=column.type,
-            base_type=column.base_type,
-            kind=column.kind,
-            nullable=column.nullable,
-        )
+        column.contract
         for column in relation.columns
         if column.name not in spec.exclude
         and (spec.columns is None or column.name in spec.columns)

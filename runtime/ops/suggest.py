@@ -1,13 +1,11 @@
 """`table suggest`: from the source's catalog to entries that a person may accept.
 
-A key is proved by the database. A watermark is a promise of the writers: a trigger
-that moves it is as good as proof, a name is a hint, and a moment of insertion serves
-tables whose rows never change. What is proposed says on which of these it rests.
+A key is proved by the database; a watermark is a promise of the writers. What is
+proposed says what it rests on.
 """
 
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import psycopg2
@@ -17,10 +15,11 @@ from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import convert
 from runtime.contract.names import SourceName
 from runtime.contract.rules import changes_clocks, spec_problems
-from runtime.contract.specs import Column, TableSpec
-from runtime.contract.type_map import rule_for
+from runtime.contract.specs import TableSpec
+from runtime.contract.type_map import TypeRule, rule_for
 from runtime.ops.catalog import FoundColumn, FoundIndex, Relation, read_relation
 from runtime.ops.discover import contract_of
+from runtime.ops.moving import MOMENTS, best_watermark
 from runtime.ops.source import told
 
 _TABLES = """
@@ -34,39 +33,6 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
       AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname
 """
-# Row triggers before UPDATE that are in force (bits of pg_trigger.tgtype).
-_TRIGGERS = """
-SELECT t.tgname, p.prosrc, pg_catalog.encode(t.tgargs, 'escape')
-FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
-  AND t.tgtype & 1 <> 0 AND t.tgtype & 2 <> 0 AND t.tgtype & 16 <> 0
-"""
-_DEFAULTS = """
-SELECT a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
-FROM pg_catalog.pg_attrdef AS d
-JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-WHERE d.adrelid = %s AND a.attgenerated = ''
-"""
-_MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
-# Of names in lower case without underscores.
-_MOVES = re.compile(
-    r"(row|rec|record|sys)?(last)?"
-    r"(updated?|modified|modification|modify|changed?|edited|touched|write|written)"
-    r"(at|on|by|date|time|datetime|ts|tstamp|timestamp|utc|dt)*"
-    r"|(date|time|dt)(last)?(updated?|modified|changed)"
-)
-_BEGINS = re.compile(
-    r"(row|rec|record|sys)?(created?|creation|insert|inserted|added|logged|recorded"
-    r"|registered|received|occurred|ingested|event)"
-    r"(at|on|date|time|datetime|ts|tstamp|timestamp|utc|dt)*"
-    r"|(date|time|dt)(created|added|inserted|joined)|ts|timestamp|joinedat"
-)
-_EVENT = re.compile(r".+(date|at|on|time|datetime|timestamp)")
-_PLANNED = re.compile(
-    r"birth|dob|due|start|end|from|to(date|day)|valid|until|expir|effective|hire"
-    r"|required|ship|deliver|return|schedul|deadline|next|sell|due|release|depart|arriv"
-)
-_NOW = re.compile(r"(?i)\b(now\(|current_timestamp|current_date|clock_timestamp\()")
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -192,21 +158,20 @@ def _entry(
         # For the reason, which discovery knows; the names do not matter then.
         return _plain(source, ["any"], "any"), []
     key = [column.name for column in _key(relation)]
-    column, why = _watermark(cursor, relation)
+    column, why = best_watermark(cursor, relation)
     entry, notes = _plain(source, key, column.name), [why]
     if column.nullable:
         notes.append("rows without it travel with every run")
     if not any(index.attnums[:1] == (column.attnum,) for index in relation.indexes):
         notes.append("no index on it")
-    if _as_contract(column).plain_type != _MOMENTS[0]:
+    if column.contract.plain_type != MOMENTS[0]:
         entry["watermark_timezone"] = zone
         notes.append(f"it has no time zone: {zone}, the server's, is assumed")
-        try:
+        # One that is no zone here is told when the entry is judged.
+        with suppress(KeyError, ValueError, OSError):
             if changes_clocks(zone):
                 entry["lookback"] = "PT90M"
-        except (KeyError, ValueError, OSError):
-            pass  # Told when the entry is judged.
-    exclude = list(_without_rule(relation, {*key, column.name}))
+    exclude = _without_rule(relation, {*key, column.name})
     if exclude:
         entry["exclude"] = [each.name for each in exclude]
         types = ", ".join(f"{each.name} ({each.type})" for each in exclude)
@@ -222,23 +187,12 @@ def _plain(source: SourceName, key: list[str], watermark: str) -> dict[str, Any]
     }
 
 
-def _as_contract(column: FoundColumn) -> Column:
-    return Column(
-        attnum=column.attnum,
-        name=column.name,
-        type=column.type,
-        base_type=column.base_type,
-        kind=column.kind,
-    )
-
-
-def _without_rule(relation: Relation, needed: set[str]) -> Iterator[FoundColumn]:
-    for column in relation.columns:
-        try:
-            rule_for(_as_contract(column))
-        except ConfigError:
-            if column.name not in needed:
-                yield column
+def _without_rule(relation: Relation, needed: set[str]) -> list[FoundColumn]:
+    return [
+        column
+        for column in relation.columns
+        if column.name not in needed and _rule(column) is None
+    ]
 
 
 def _key(relation: Relation) -> list[FoundColumn]:
@@ -265,60 +219,12 @@ def _key(relation: Relation) -> list[FoundColumn]:
 
 
 def _keyable(column: FoundColumn) -> bool:
+    rule = _rule(column)
+    return bool(rule and rule.key) and not column.nullable and not column.loose
+
+
+def _rule(column: FoundColumn) -> TypeRule | None:
     try:
-        rule = rule_for(_as_contract(column))
+        return rule_for(column.contract)
     except ConfigError:
-        return False
-    return rule.key and not column.nullable and not column.loose
-
-
-def _watermark(cursor: Any, relation: Relation) -> tuple[FoundColumn, str]:
-    """Return the column that tells best which rows are new, and why it does."""
-    cursor.execute(_TRIGGERS, (relation.bottom.oid,))
-    triggers = cursor.fetchall()
-    cursor.execute(_DEFAULTS, (relation.bottom.oid,))
-    defaults = dict(cursor.fetchall())
-    indexed = {index.attnums[0] for index in relation.indexes if index.attnums}
-    moments = [
-        (column, _MOMENTS.index(_as_contract(column).plain_type))
-        for column in relation.columns
-        if _as_contract(column).plain_type in _MOMENTS
-    ]
-    ranked = []
-    for column, kind in moments:
-        judged = _evidence(column, triggers, defaults.get(column.name, ""))
-        if judged is not None:
-            rank, why = judged
-            order = (rank, column.nullable, column.attnum not in indexed, kind)
-            ranked.append((order, column, why))
-    if ranked:
-        _, column, why = min(ranked, key=lambda each: (each[0], each[1].attnum))
-        return column, why
-    names = ", ".join(column.name for column, _ in moments)
-    raise ConfigError(
-        "no column moves when a row is written",
-        got=f"dates and times: {names}" if names else None,
-        remedy="add updated_at timestamptz NOT NULL DEFAULT now() and a trigger that "
-        "moves it"
-        + (", or `aurora-sync table add` with one that serves" if names else ""),
-    )
-
-
-def _evidence(
-    column: FoundColumn, triggers: list[tuple[str, str, str]], default: str
-) -> tuple[int, str] | None:
-    """Say how well a column tells new rows, from 0 (best), and why; None: not."""
-    name = column.name
-    sets = re.compile(rf'(?i)\bnew\."?{re.escape(name)}"?\s*:?=')
-    for trigger, body, arguments in triggers:
-        if sets.search(body) or name in arguments.split("\\000"):
-            return 0, f"moved by trigger {trigger}"
-    plain = name.replace("_", "").lower()
-    if _MOVES.fullmatch(plain):
-        return 1, "by its name; every writer must move it"
-    only = f"append-only: later changes of a row are not seen, {name} does not move"
-    if _BEGINS.fullmatch(plain) or _NOW.search(default):
-        return 2, only
-    if _EVENT.fullmatch(plain) and not _PLANNED.search(plain) and not column.nullable:
-        return 3, f"{only}; a row that comes with an old one is missed"
-    return None
+        return None

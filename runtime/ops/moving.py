@@ -1,0 +1,105 @@
+"""Which column tells the rows that were written since: what speaks for each.
+
+A trigger that moves it is as good as proof and a name is a hint. A moment of
+insertion serves tables whose rows never change.
+"""
+
+import re
+from typing import Any
+
+from runtime.contract.errors import ConfigError
+from runtime.ops.catalog import FoundColumn, Relation
+
+# Row triggers before UPDATE that are in force (bits of pg_trigger.tgtype).
+_TRIGGERS = """
+SELECT t.tgname, p.prosrc, pg_catalog.encode(t.tgargs, 'escape')
+FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+  AND t.tgtype & 1 <> 0 AND t.tgtype & 2 <> 0 AND t.tgtype & 16 <> 0
+"""
+_DEFAULTS = """
+SELECT a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+FROM pg_catalog.pg_attrdef AS d
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+WHERE d.adrelid = %s AND a.attgenerated = ''
+"""
+MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
+# Of names in lower case without underscores.
+_MOVES = re.compile(
+    r"(row|rec|record|sys)?(last)?"
+    r"(updated?|modified|modification|modify|changed?|edited|touched|write|written)"
+    r"(at|on|by|date|time|datetime|ts|tstamp|timestamp|utc|dt)*"
+    r"|(date|time|dt)(last)?(updated?|modified|changed)"
+)
+_BEGINS = re.compile(
+    r"(row|rec|record|sys)?(created?|creation|insert|inserted|added|logged|recorded"
+    r"|registered|received|occurred|ingested|event)"
+    r"(at|on|date|time|datetime|ts|tstamp|timestamp|utc|dt)*"
+    r"|(date|time|dt)(created|added|inserted|joined)|ts|timestamp|joinedat"
+)
+_EVENT = re.compile(r".+(date|at|on|time|datetime|timestamp)")
+_PLANNED = re.compile(
+    r"birth|dob|due|start|end|from|to(date|day)|valid|until|expir|effective|hire"
+    r"|required|ship|deliver|return|schedul|deadline|next|sell|due|release|depart|arriv"
+)
+_NOW = re.compile(r"(?i)\b(now\(|current_timestamp|current_date|clock_timestamp\()")
+
+
+def best_watermark(cursor: Any, relation: Relation) -> tuple[FoundColumn, str]:
+    """Return the column that tells best which rows are new, and why it does.
+
+    Args:
+        cursor: Cursor on the database.
+        relation: A table, or a view of one.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    cursor.execute(_TRIGGERS, (relation.bottom.oid,))
+    triggers = cursor.fetchall()
+    cursor.execute(_DEFAULTS, (relation.bottom.oid,))
+    defaults = dict(cursor.fetchall())
+    indexed = {index.attnums[0] for index in relation.indexes if index.attnums}
+    moments = [
+        (column, MOMENTS.index(column.contract.plain_type))
+        for column in relation.columns
+        if column.contract.plain_type in MOMENTS
+    ]
+    ranked = []
+    for column, kind in moments:
+        judged = _evidence(column, triggers, defaults.get(column.name, ""))
+        if judged is not None:
+            rank, why = judged
+            order = (rank, column.nullable, column.attnum not in indexed, kind)
+            ranked.append((order, column, why))
+    if ranked:
+        _, column, why = min(ranked, key=lambda each: (each[0], each[1].attnum))
+        return column, why
+    names = ", ".join(column.name for column, _ in moments)
+    raise ConfigError(
+        "no column moves when a row is written",
+        got=f"dates and times: {names}" if names else None,
+        remedy="add updated_at timestamptz NOT NULL DEFAULT now() and a trigger that "
+        "moves it"
+        + (", or `aurora-sync table add` with one that serves" if names else ""),
+    )
+
+
+def _evidence(
+    column: FoundColumn, triggers: list[tuple[str, str, str]], default: str
+) -> tuple[int, str] | None:
+    """Say how well a column tells new rows, from 0 (best), and why; None: not."""
+    name = column.name
+    sets = re.compile(rf'(?i)\bnew\."?{re.escape(name)}"?\s*:?=')
+    for trigger, body, arguments in triggers:
+        if sets.search(body) or name in arguments.split("\\000"):
+            return 0, f"moved by trigger {trigger}"
+    plain = name.replace("_", "").lower()
+    if _MOVES.fullmatch(plain):
+        return 1, "by its name; every writer must move it"
+    only = f"append-only: later changes of a row are not seen, {name} does not move"
+    if _BEGINS.fullmatch(plain) or _NOW.search(default):
+        return 2, only
+    if _EVENT.fullmatch(plain) and not _PLANNED.search(plain) and not column.nullable:
+        return 3, f"{only}; a row that comes with an old one is missed"
+    return None
