@@ -109,13 +109,17 @@ def write(files: dict[str, bytes], output: Path) -> Path:
     """Write a zip whose bytes depend on names and contents alone."""
     output.parent.mkdir(parents=True, exist_ok=True)
     draft = output.with_name(f".{output.name}.{os.getpid()}")
-    with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system = 3  # Unix, wherever it is built
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, files[name])
-    draft.replace(output)
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(files):
+                entry = zipfile.ZipInfo(name, _EPOCH)
+                entry.create_system = 3  # Unix, wherever it is built
+                entry.external_attr = 0o100644 << 16
+                archive.writestr(entry, files[name])
+        draft.replace(output)
+    finally:
+        # There is one only if the disk is full.
+        draft.unlink(missing_ok=True)
     return output
 
 

@@ -36,7 +36,9 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             # Whoever read our output has seen enough; Python would complain at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
-        except (Exception, KeyboardInterrupt) as error:
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except Exception as error:
             if os.environ.get(DEBUG):
                 raise
             for line in told(error):
@@ -60,13 +62,13 @@ class Commands(TyperGroup):
                 path = context.command_path if context else str(self.name)
                 fact = text.replace("Value error, ", "")
                 warn(f"{path}: {fact[:1].lower()}{fact[1:]}; see `{path} --help`")
+        if status == 130:
+            warn(INTERRUPTED)
         sys.exit(status)
 
 
 def told(error: BaseException) -> list[str]:
     """Return the lines that tell a person what is wrong, one per problem."""
-    if isinstance(error, KeyboardInterrupt):
-        return [INTERRUPTED]
     if isinstance(error, ConfigErrors):
         return [_line(problem) for problem in error.problems]
     if isinstance(error, OSError) and error.strerror:
@@ -90,7 +92,5 @@ def _line(error: BaseException) -> str:
 
 
 def status_of(error: BaseException) -> int:
-    """Return the exit status: 2 for what a person wrote, 130 for Ctrl-C, else 1."""
-    if isinstance(error, KeyboardInterrupt):
-        return 130
+    """Return the exit status: 2 for what a person wrote, else 1."""
     return 2 if isinstance(error, ConfigError) else 1

@@ -118,6 +118,8 @@ class LocalStack:
         """Return the whole state; empty when there is no stack."""
         try:
             state: dict[str, Any] = json.loads(self.state_file.read_text())
+            if not isinstance(state, dict):
+                raise ValueError("no object")
         except FileNotFoundError:
             return {}
         except ValueError as error:

@@ -27,11 +27,14 @@ from infra.local.processes import (
     stop_parts,
 )
 from infra.local.snowflake import part as snowflake
+from runtime.contract.errors import ConfigError
 from runtime.contract.loader import load_specs
 
 if TYPE_CHECKING:
     from infra.local.adapter.deployment import Deployment
 
+# An empty stack takes half of it; a full disk speaks through its parts' logs only.
+_LEAST_BYTES = 50_000_000
 DEFAULT_FOLDER = bundle.ROOT / ".local"
 PARTS: tuple[Part, ...] = (
     postgres.PART,
@@ -99,14 +102,23 @@ def up(
         LocalError: A part does not start or refuses; the others are left running.
     """
     stack, report = LocalStack(folder), Report()
+    if not _is_ours(stack):
+        # `down` removes the folder with all that is in it.
+        raise ConfigError(
+            "folder holds other things than a local stack",
+            subject=str(stack.dir),
+            allowed="an empty folder, or one that does not exist yet",
+            remedy="name another one with --dir",
+        )
     with exclusive(stack), ThreadPoolExecutor(max_workers=2) as ahead:
-        if not stack.exists and not _is_empty(stack.dir):
-            # `down` removes the folder with all that is in it.
+        free = shutil.disk_usage(stack.dir).free
+        if free < _LEAST_BYTES:
             raise LocalError(
-                "folder holds other things than a local stack",
+                "too little space is free",
                 subject=str(stack.dir),
-                allowed="an empty folder, or one that does not exist yet",
-                remedy="name another one with --dir",
+                got=f"{free / 1e6:.1f} MB",
+                allowed=f"{_LEAST_BYTES / 1e6:.0f} MB or more",
+                remedy="free some, or name a folder on another disk with --dir",
             )
         stack.put_fact("config", str(config.resolve()))
         if deploy:
@@ -140,7 +152,7 @@ def deploy(
     stack, report = running(folder), Report()
     known = config or stack.fact("config")
     if known is None:
-        raise LocalError(
+        raise ConfigError(
             "nothing was deployed here yet, so the config must be named",
             subject=str(stack.dir),
             remedy="add --config FILE",
@@ -159,21 +171,20 @@ def down(folder: Path) -> bool:
     stack = LocalStack(folder)
     # Its folder may have been deleted by hand; its processes run on without it.
     at_work = any(True for _ in marked_processes(stack))
-    if not stack.dir.exists() and not at_work:
+    if not at_work and not (stack.dir.exists() and _is_ours(stack)):
         return False
     with exclusive(stack):
         existed = stack.exists or at_work
         stop_parts(stack)
         postgres.remove(stack)
-        # Only what is ours: someone may have named a folder with other things in it.
-        if existed or _is_empty(stack.dir):
-            shutil.rmtree(stack.dir)
+        shutil.rmtree(stack.dir)
     return existed
 
 
-def _is_empty(folder: Path) -> bool:
-    """Whether nothing but locks stands in the folder."""
-    return {path.name for path in folder.iterdir()} <= {".busy", ".lock"}
+def _is_ours(stack: LocalStack) -> bool:
+    """Whether nobody else's things stand in the folder; it need not exist."""
+    others = {path.name for path in stack.dir.glob("*")} - {".busy", ".lock"}
+    return stack.exists or not others
 
 
 def running(folder: Path) -> LocalStack:

@@ -219,7 +219,7 @@ def test_one_statement_answers_as_json(own: Sandbox) -> None:
 
 @pytest.mark.parametrize("statement", ["SELECT 1; SELECT 2", "", "SELECT 'open"])
 def test_exactly_one_statement_is_run(own: Sandbox, statement: str) -> None:
-    with pytest.raises(LocalError):
+    with pytest.raises(ConfigError):
         stack.run_sql(own.folder, "aurora", statement)
 
 
@@ -283,10 +283,10 @@ def test_a_killed_up_is_completed_beside_another_stack_and_leaves_nothing(
 
 def test_a_folder_with_other_things_is_no_place_for_a_stack(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("someone's")
-    with pytest.raises(LocalError, match="other things"):
+    with pytest.raises(ConfigError, match="other things"):
         stack.up(tmp_path, tmp_path / "sync_config.json", deploy=False)
     assert stack.down(tmp_path) is False
-    assert (tmp_path / "kept.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
     assert stack.down(tmp_path / "absent") is False
     assert stack.status(tmp_path)["state"] == "down"
     with pytest.raises(LocalError, match="local up"):

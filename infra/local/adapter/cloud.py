@@ -6,6 +6,7 @@ ever dropped.
 """
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,33 @@ class LocalCloud(pulumi.runtime.Mocks):
         self._progress = progress
         self._lock = threading.Lock()
         self.made: dict[tuple[str, str], Resource] = {}
+        self._given_up = threading.Event()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C end the program between two resources, not within asyncio's work.
+
+        A second one ends it anywhere.
+
+        Raises:
+            KeyboardInterrupt: When somebody interrupted.
+        """
+
+        def give_up(number: int, frame: Any) -> None:
+            signal.signal(number, signal.default_int_handler)
+            self._given_up.set()
+
+        former: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                former[number] = signal.signal(number, give_up)
+        try:
+            yield
+        finally:
+            for each, handler in former.items():
+                signal.signal(each, handler)
+            if self._given_up.is_set():
+                raise KeyboardInterrupt from None
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """Make or update one resource; several run at once.
@@ -89,6 +117,12 @@ class LocalCloud(pulumi.runtime.Mocks):
             LocalError: The type is unknown, the name was taken in this deployment, or
                 a part refuses.
         """
+        if self._given_up.is_set():
+            raise LocalError(
+                "was not begun after the interruption",
+                subject=f"resource {args.name}",
+                remedy="deploy again",
+            )
         if not args.custom:
             return f"{args.name}-id", {}
         inputs = plain(args.inputs)

@@ -79,7 +79,8 @@ def run(
         given = landscape.settings(stack, landscape.prepare(site), config, bundle)
         cloud = LocalCloud(site, progress)
         try:
-            outputs = _execute(cloud, given)
+            with cloud.interruptible():
+                outputs = _execute(cloud, given)
         except BaseException:
             # What stood before may stand still.
             write(stack.dir, {**before, **cloud.made}.values())

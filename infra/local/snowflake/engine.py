@@ -4,6 +4,7 @@ Every statement of a client comes here first. What is ours is answered, the rest
 passed on: DML inside a transaction that feeds and consumes streams.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -63,7 +64,9 @@ class Engine:
             WeakKeyDictionary()
         )
         self.snow = FakeSnow(
-            db_path=data,
+            # fakesnow writes it into SQL as it is, and a path may hold a quote:
+            # seen from the part's own folder it does not.
+            db_path=os.path.relpath(data),
             create_database_on_connect=False,
             create_schema_on_connect=False,
         )
@@ -71,7 +74,9 @@ class Engine:
         # For sessions without a current database.
         self.snow.duck_conn.execute(macros.creation_sql("memory"))
         self.snow.duck_conn.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        self.snow.duck_conn.execute(f"SET temp_directory = '{scratch}'")
+        self.snow.duck_conn.execute(
+            f"SET temp_directory = '{os.path.relpath(scratch)}'"
+        )
         self.catalog = Catalog(folder / "objects.json")
         self.streams = Streams(self.catalog, self._duck, lambda: self.tasks.wake())
         self.tasks = Tasks(self.catalog, self.snow, self.streams)

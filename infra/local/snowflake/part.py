@@ -40,7 +40,12 @@ def connect(stack: LocalStack, database: str | None = None) -> SnowflakeConnecti
 def _command(stack: LocalStack) -> Command:
     return Command(
         argv=(sys.executable, "-m", "infra.local.snowflake.server", str(stack.dir)),
-        env={"PATH": "/usr/bin:/bin", "HOME": str(stack.part_dir("snowflake"))},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(stack.part_dir("snowflake")),
+            # fakesnow makes a folder there with every start and leaves it.
+            "TMPDIR": str(stack.part_dir("snowflake/tmp")),
+        },
     )
 
 
