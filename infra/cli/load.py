@@ -1,5 +1,6 @@
 """`aurora-sync local load`: somebody's own database, on the local stack."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -41,7 +42,7 @@ def load(
             )
     except KeyboardInterrupt:
         output.warn("interrupted; nothing was loaded")
-        raise typer.Exit(130) from None
+        sys.exit(130)
     if loaded.missing:
         missing = ", ".join(loaded.missing)
         output.warn(f"extensions that the local server lacks: {missing}")

@@ -184,10 +184,10 @@ def _database(source: str) -> tuple[str, dict[str, str], str, str]:
     secret = {"PGPASSWORD": parts.pop("password")} if "password" in parts else {}
     # What `now()` means in a column without time zone moves along.
     preamble = f"ALTER DATABASE {DATABASE} SET timezone TO {zone};\n"
-    return make_dsn(**parts), secret, preamble, _pg_dump(version // 10000, encrypted)
+    return make_dsn(**parts), secret, preamble, pg_dump(version // 10000, encrypted)
 
 
-def _pg_dump(server: int, encrypted: bool) -> str:
+def pg_dump(server: int, encrypted: bool) -> str:
     """Return a pg_dump that is not older than the server, and encrypts as asked.
 
     That of the wheel is built without TLS.

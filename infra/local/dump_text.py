@@ -4,6 +4,7 @@ Rows stream and nothing of them is kept; a statement is held while it runs.
 """
 
 import re
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from typing import IO
@@ -14,10 +15,10 @@ _COPY_END = re.compile(rb"\\\.\r?\n?\Z")
 _ATOMIC = re.compile(rb"(?i)\bBEGIN\s+ATOMIC\b")
 _OPENING = re.compile(rb"""--|/\*|[eE]?'|"|\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$""")
 _CLOSING = {
-    b"'": re.compile(rb"'"),
-    b"e'": re.compile(rb"(?:\\.|[^'\\])*?'", re.DOTALL),
-    b'"': re.compile(rb'"'),
-    b"/*": re.compile(rb"\*/"),
+    b"'": re.compile(rb"[^']*'"),
+    b"e'": re.compile(rb"(?:\\.|[^'\\])*'", re.DOTALL),
+    b'"': re.compile(rb'[^"]*"'),
+    b"/*": re.compile(rb".*?\*/", re.DOTALL),
 }
 
 
@@ -29,7 +30,7 @@ class DumpText:
 
     Attributes:
         bytes: How much was read.
-        truncated: Whether it ended within a statement or within rows.
+        truncated: Whether it ended within a statement or rows, or is damaged.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -59,9 +60,12 @@ class DumpText:
         self.truncated |= bool(held) or self._closing is not None
 
     def _lines(self, most: int) -> Iterator[bytes]:
-        for line in iter(partial(self._file.readline, most), b""):
-            self.bytes += len(line)
-            yield line
+        try:
+            for line in iter(partial(self._file.readline, most), b""):
+                self.bytes += len(line)
+                yield line
+        except (OSError, EOFError, zlib.error):
+            self.truncated = True
 
     def _rows(self) -> Iterator[bytes]:
         begins = True
@@ -77,7 +81,7 @@ class DumpText:
         place, code = 0, b""
         while True:
             if self._closing is not None:
-                end = self._closing.search(line, place)
+                end = self._closing.match(line, place)
                 if end is None:
                     return code
                 place, self._closing = end.end(), None
@@ -91,7 +95,9 @@ class DumpText:
                 mark = b"'"
             if mark != b"/*":
                 code += b"?"
-            self._closing = _CLOSING.get(mark) or re.compile(re.escape(opening[0]))
+            self._closing = _CLOSING.get(mark) or re.compile(
+                rb".*?" + re.escape(opening[0]), re.DOTALL
+            )
 
     def _ends(self, code: bytes, held: list[bytes]) -> bool:
         self._depth += code.count(b"(") - code.count(b")")

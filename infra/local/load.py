@@ -109,23 +109,20 @@ class _Load:
         text, told = DumpText(self._dump.file), 0
         before = len(list_tables(self._cursor))
         self._cursor.execute(self._dump.preamble)
-        for statement, rows in text.statements():
-            if rows is not None or text.bytes - told > _TOLD_EVERY:
-                told = text.bytes
-                table = statement.split()[1].decode(errors="replace") if rows else ""
-                self._progress("load", f"{told / 1e6:,.0f} MB so far {table}".strip())
-            try:
+        try:
+            for statement, rows in text.statements():
+                if rows is not None or text.bytes - told > _TOLD_EVERY:
+                    told = text.bytes
+                    table = statement.split()[1].decode() if rows else "statements"
+                    self._progress("load", f"{told / 1e6:,.0f} MB so far, {table}")
                 self._take(statement, rows)
-            except psycopg2.Error as error:
+        except psycopg2.Error as error:
+            if not text.truncated:
                 raise _failure(error) from error
-            except (OSError, EOFError) as error:
-                raise LocalError(
-                    f"cannot be read ({error}), so nothing was loaded", subject="dump"
-                ) from error
         self._dump.finish()
         if text.truncated:
             raise LocalError(
-                "ends in the middle, so nothing was loaded",
+                "is damaged or ends in the middle, so nothing was loaded",
                 subject="dump",
                 remedy="get it whole",
             )
