@@ -1,4 +1,5 @@
 import ast
+import errno
 import json
 import os
 import subprocess
@@ -83,6 +84,16 @@ def test_the_same_files_give_the_same_bytes(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_full_disk_leaves_no_half_zip(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError):
+        bundle.write({"a": b"1"}, tmp_path / "exporter.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_builds_are_identical(built, tmp_path):
     again = bundle.build(
         CONFIG, tmp_path / "again.zip", python=THIS_PYTHON, platform=None

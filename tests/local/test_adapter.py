@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,19 @@ def test_what_left_the_program_is_stopped_once_and_keeps_its_data(
         "ALTER PIPE A.LANDING.P SET PIPE_EXECUTION_PAUSED = TRUE"
     )
     assert not any("DROP" in statement for statement in sessions.statements)
+
+
+def test_an_interruption_ends_the_program_between_two_resources(
+    cloud: LocalCloud,
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    network = resource("aws:ec2/vpc:Vpc", "network", {"cidrBlock": "10.0.0.0/24"})
+    with pytest.raises(KeyboardInterrupt):
+        with cloud.interruptible():
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(LocalError, match="after the interruption"):
+                cloud.new_resource(network)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == before
+    assert cloud.made == {}

@@ -256,7 +256,7 @@ def wait_until_dead(folder: Path, parts: tuple[str, ...]) -> None:
 def test_a_killed_up_is_completed_beside_another_stack_and_leaves_nothing(
     own: Sandbox, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "second"
+    folder = tmp_path / 'the second\'s "Ümläut" 日本'
     code = (
         "import sys; from pathlib import Path; from infra.local import stack;"
         " stack.up(Path(sys.argv[1]), Path(sys.argv[2]), deploy=False)"
@@ -274,6 +274,8 @@ def test_a_killed_up_is_completed_beside_another_stack_and_leaves_nothing(
         second, first = stack.status(folder), stack.status(own.folder)
         assert second["state"] == first["state"] == "running"
         assert not set(second["ports"].values()) & set(first["ports"].values())
+        # Not in the machine's folder for temporary files, where it would stay.
+        assert list((folder / "snowflake" / "tmp").glob("fakesnow_bucket_*"))
     finally:
         stack.down(folder)
     assert not folder.exists()
@@ -291,6 +293,16 @@ def test_a_folder_with_other_things_is_no_place_for_a_stack(tmp_path: Path) -> N
     assert stack.status(tmp_path)["state"] == "down"
     with pytest.raises(LocalError, match="local up"):
         stack.describe(tmp_path)
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "_LEAST_BYTES", shutil.disk_usage(tmp_path).total)
+    with pytest.raises(LocalError, match="too little space is free.*--dir"):
+        stack.up(tmp_path / "stack", tmp_path / "sync_config.json")
+    assert not stack.down(tmp_path / "stack")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stack_whose_folder_was_deleted_by_hand_is_still_taken_down(
