@@ -152,8 +152,9 @@ class _Load:
                 for function in _STAND_INS.get(name, ()):
                     schema = (extension[3] or b"public").decode()
                     self._cursor.execute(
-                        f"CREATE FUNCTION {schema}.{function}() RETURNS uuid "
-                        "LANGUAGE sql AS 'SELECT pg_catalog.gen_random_uuid()'"
+                        f"CREATE OR REPLACE FUNCTION {schema}.{function}() "
+                        "RETURNS uuid LANGUAGE sql "
+                        "AS 'SELECT pg_catalog.gen_random_uuid()'"
                     )
             return
         if not self._missing:
