@@ -53,6 +53,8 @@ class Loads:
         self._streams = streams
         self._folder = folder
         self._registering = threading.Lock()
+        # Compression takes half of a load's time, and nothing here is kept for long.
+        snow.duck_conn.execute("SET force_compression = 'uncompressed'")
 
     def check(self, copy: Copy) -> None:
         """Check that a COPY's stage, table and columns exist.

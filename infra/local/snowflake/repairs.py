@@ -8,8 +8,8 @@ name replaces the function.
 import logging
 import re
 import warnings
-from collections import Counter
 from typing import Any
+from weakref import WeakSet
 
 import duckdb
 import fakesnow.arrow
@@ -43,6 +43,8 @@ _DATE_PARTS = re.compile(r"Y|MON|DD", re.IGNORECASE)
 _TIME_PARTS = re.compile(r"HH|MI|SS", re.IGNORECASE)
 _LONGEST_MESSAGE = 500
 
+# Cursors of which nobody asks what a MERGE did.
+uncounted: WeakSet[FakeSnowflakeCursor] = WeakSet()
 _execute = FakeSnowflakeCursor._execute
 _transform = FakeSnowflakeCursor._transform
 _to_timestamp = transforms.to_timestamp
@@ -105,7 +107,7 @@ def _transform_with_repairs(
             expression = repaired
         elif repaired is not node:
             node.replace(repaired)
-    if isinstance(expression, exp.Merge):
+    if isinstance(expression, exp.Merge) and cursor not in uncounted:
         action = exp.column("merge_action")
         expression.set("returning", exp.Returning(expressions=[action]))
     return _transform(cursor, expression, params)
@@ -244,7 +246,7 @@ def _execute_with_repairs(
     """Symptom: an error of DuckDB became an HTTP 500, which the connector retries."""
     try:
         _execute(cursor, transformed, params)
-        if isinstance(transformed, exp.Merge):
+        if isinstance(transformed, exp.Merge) and cursor not in uncounted:
             _execute(cursor, _merge_counts(cursor, transformed))
     except duckdb.Error as error:
         message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
@@ -252,27 +254,28 @@ def _execute_with_repairs(
 
 
 def _merge_counts(cursor: FakeSnowflakeCursor, merge: exp.Merge) -> Expr:
-    actions: list[str] = (
-        cursor._arrow_table.column(0).to_pylist() if cursor._arrow_table else []
-    )
-    done = Counter(actions)
+    table = cursor._arrow_table
+    counts = pc.value_counts(table.column(0)).to_pylist() if table else []
+    done = {each["values"]: each["counts"] for each in counts}
     possible = {
         "inserted": ("INSERT", exp.Insert),
         "updated": ("UPDATE", exp.Update),
         "deleted": ("DELETE", exp.Var),
     }
     branches = [when.args["then"] for when in merge.args["whens"].expressions]
-    counts = exp.select(
+    shown = exp.select(
         *(
             exp.alias_(
-                exp.Literal.number(done[action]), f"number of rows {what}", quoted=True
+                exp.Literal.number(done.get(action, 0)),
+                f"number of rows {what}",
+                quoted=True,
             )
             for what, (action, kind) in possible.items()
             if any(isinstance(branch, kind) for branch in branches)
         )
     )
-    counts.set("merge_counts", True)
-    return counts
+    shown.set("merge_counts", True)
+    return shown
 
 
 def _inline_variables(cursor: FakeSnowflakeCursor, sql: str) -> str:

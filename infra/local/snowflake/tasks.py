@@ -26,6 +26,8 @@ from sqlglot.errors import ParseError
 
 from infra.local.snowflake.objects import Catalog
 from infra.local.snowflake.reader import Name, Option, Reader, known_options
+from infra.local.snowflake.repairs import uncounted
+from infra.local.snowflake.shared import TABLE, share
 from infra.local.snowflake.streams import HIDDEN, Streams, Touched, patiently
 from runtime.contract.errors import WarehouseError
 
@@ -230,12 +232,20 @@ class Tasks:
 
     def _transaction(self, name: Name, body: str) -> None:
         with self._snow.connect(name.database, name.schema) as session:
-            touched = Touched()
-            with self._streams.transaction(session._duck_conn, touched):
-                for statement in read_block(body):
-                    tree = sqlglot.parse_one(statement, read="snowflake")
-                    touched.add(self._streams.touched(tree, session))
-                    session.cursor().execute(statement)
+            touched, statements = Touched(), read_block(body)
+            for statement in statements:
+                tree = sqlglot.parse_one(statement, read="snowflake")
+                touched.add(self._streams.touched(tree, session))
+            shared, statements = share(statements)
+            duck, cursor = session._duck_conn, session.cursor()
+            uncounted.add(cursor)
+            with self._streams.transaction(duck, touched):
+                if shared:
+                    sql = cursor._transform(shared, None).sql(dialect="duckdb")
+                    duck.execute(f"CREATE TEMP TABLE {TABLE} AS {sql}")
+                for statement in statements:
+                    cursor.execute(statement)
+                duck.execute(f"DROP TABLE IF EXISTS TEMP.MAIN.{TABLE}")
 
     def _record(
         self, name: Name, task: dict[str, Any], started: datetime, error: str
