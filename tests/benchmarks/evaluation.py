@@ -1,0 +1,54 @@
+"""Seconds of the Pulumi program's own work, by number of tables."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from runtime.contract.loader import contract_path
+from tests.benchmarks.figures import Figures
+from tests.factories import make_entry, make_table
+from tests.infra.recording import example_settings, packed, run
+
+SIZES = (10, 100, 1000)
+
+
+def evaluation(figures: Figures, sizes: tuple[int, ...] = SIZES) -> None:
+    """Run the program against mocks for growing configurations."""
+    # The first run reads the libraries.
+    _evaluate(1)
+    seconds = {}
+    for tables in sizes:
+        taken, resources = zip(
+            *(_evaluate(tables) for _ in range(3 if tables < 500 else 1)), strict=True
+        )
+        seconds[tables] = figures.add(
+            f"evaluation.{tables}_tables", "s", list(taken), resources=resources[0]
+        )
+    few, some, many = sizes[0], sizes[-2], sizes[-1]
+    # What a table costs, without what every stack costs.
+    early = (seconds[some] - seconds[few]) / (some - few)
+    late = (seconds[many] - seconds[some]) / (many - some)
+    figures.add("evaluation.ms_per_table", "ms", [late * 1000])
+    what = f"ms per table at {many} against {some} tables"
+    figures.judge("evaluation is linear", late / early, "<= 1.5", what)
+
+
+def _evaluate(tables: int) -> tuple[float, int]:
+    with tempfile.TemporaryDirectory() as made:
+        config = Path(made) / "config" / "sync_config.json"
+        (config.parent / "contracts").mkdir(parents=True)
+        names = [f"public.t{number:04d}" for number in range(tables)]
+        entries = [make_entry(table_name=name) for name in names]
+        config.write_text(json.dumps({"tables": entries}))
+        for name in names:
+            table = make_table(table_name=name)
+            path = contract_path(config, table.spec.source)
+            path.write_bytes(msgspec.json.encode(table.contract))
+        bundle = str(packed(config, Path(made)))
+        settings = example_settings() | {"bundle": bundle, "sync_config": str(config)}
+        begun = time.monotonic()
+        graph = run(settings)
+        return time.monotonic() - begun, len(graph.resources)
