@@ -10,11 +10,12 @@ from typing import Any
 from runtime.contract.errors import ConfigError
 from runtime.ops.catalog import FoundColumn, Relation
 
-# Row triggers before UPDATE that are in force (bits of pg_trigger.tgtype).
+# Row triggers before UPDATE (bits of pg_trigger.tgtype).
 _TRIGGERS = """
-SELECT t.tgname, p.prosrc, pg_catalog.encode(t.tgargs, 'escape')
+SELECT t.tgname, p.prosrc, pg_catalog.encode(t.tgargs, 'escape'),
+  t.tgenabled::pg_catalog.text
 FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-WHERE t.tgrelid = %s AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+WHERE t.tgrelid = %s AND NOT t.tgisinternal
   AND t.tgtype & 1 <> 0 AND t.tgtype & 2 <> 0 AND t.tgtype & 16 <> 0
 """
 _DEFAULTS = """
@@ -39,10 +40,30 @@ _BEGINS = re.compile(
 )
 _EVENT = re.compile(r".+(date|at|on|time|datetime|timestamp)")
 _PLANNED = re.compile(
-    r"birth|dob|due|start|end|from|to(date|day)|valid|until|expir|effective|hire"
-    r"|required|ship|deliver|return|schedul|deadline|next|sell|due|release|depart|arriv"
+    r"birth|dob|due|start|end|from|to(date|day)|valid|until|expir|effective|hire|run"
+    r"|required|ship|deliver|return|schedul|deadline|next|sell|release|depart|arriv"
 )
 _NOW = re.compile(r"(?i)\b(now\(|current_timestamp|current_date|clock_timestamp\()")
+
+
+def movers(cursor: Any, relation: Relation, name: str) -> dict[str, str]:
+    """Return the triggers that move a column on UPDATE, with when they fire.
+
+    Args:
+        cursor: Cursor on the database.
+        relation: A table, or a view of one.
+        name: The column.
+
+    Returns:
+        By name: `O` in ordinary sessions, `R` in those that replicate, `A` in both,
+        `D` never (pg_trigger.tgenabled).
+    """
+    cursor.execute(_TRIGGERS, (relation.bottom.oid,))
+    return {
+        trigger: fires
+        for trigger, body, arguments, fires in cursor.fetchall()
+        if _moves(name, body, arguments)
+    }
 
 
 def best_watermark(cursor: Any, relation: Relation) -> tuple[FoundColumn, str]:
@@ -56,7 +77,7 @@ def best_watermark(cursor: Any, relation: Relation) -> tuple[FoundColumn, str]:
         ConfigError: There is none.
     """
     cursor.execute(_TRIGGERS, (relation.bottom.oid,))
-    triggers = cursor.fetchall()
+    triggers = [row[:3] for row in cursor.fetchall() if row[3] in ("O", "A")]
     cursor.execute(_DEFAULTS, (relation.bottom.oid,))
     defaults = dict(cursor.fetchall())
     indexed = {index.attnums[0] for index in relation.indexes if index.attnums}
@@ -90,16 +111,23 @@ def _evidence(
 ) -> tuple[int, str] | None:
     """Say how well a column tells new rows, from 0 (best), and why; None: not."""
     name = column.name
-    sets = re.compile(rf'(?i)\bnew\."?{re.escape(name)}"?\s*:?=')
     for trigger, body, arguments in triggers:
-        if sets.search(body) or name in arguments.split("\\000"):
+        if _moves(name, body, arguments):
             return 0, f"moved by trigger {trigger}"
     plain = name.replace("_", "").lower()
     if _MOVES.fullmatch(plain):
         return 1, "by its name; every writer must move it"
-    only = f"append-only: later changes of a row are not seen, {name} does not move"
+    only = "append-only: a row that changes later is not seen"
+    if _PLANNED.search(plain):
+        return None
     if _BEGINS.fullmatch(plain) or _NOW.search(default):
         return 2, only
-    if _EVENT.fullmatch(plain) and not _PLANNED.search(plain) and not column.nullable:
-        return 3, f"{only}; a row that comes with an old one is missed"
+    if _EVENT.fullmatch(plain) and not column.nullable:
+        return 3, f"{only}, nor one that comes with an old {name}"
     return None
+
+
+def _moves(name: str, body: str, arguments: str) -> bool:
+    """Whether a trigger's function sets a column of the new row, or is told to."""
+    sets = re.search(rf'(?i)\bnew\."?{re.escape(name)}"?\s*:?=', body)
+    return sets is not None or name in arguments.split("\\000")
