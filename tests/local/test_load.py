@@ -182,7 +182,7 @@ def test_the_password_is_on_no_command_line(empty, shop, monkeypatch):
         started.append((list(map(str, argv)), options["env"]))
         return popen(argv, **options)
 
-    monkeypatch.setattr(dump_source.subprocess, "Popen", noted)
+    monkeypatch.setattr("infra.local.dump_source.subprocess.Popen", noted)
     loaded(empty, shop)
     secret = parse_dsn(shop)["password"]
     [(argv, env)] = started
@@ -190,8 +190,8 @@ def test_the_password_is_on_no_command_line(empty, shop, monkeypatch):
     assert env["PGPASSWORD"] == secret
 
 
-def test_a_database_behind_tls_needs_a_pg_dump_that_speaks_it(monkeypatch):
-    monkeypatch.setattr(dump_source.shutil, "which", lambda name: None)
+def test_tls_needs_a_pg_dump_that_speaks_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LocalError, match="apt-get install postgresql-client-16"):
         dump_source.pg_dump(16, encrypted=True)
     assert dump_source.pg_dump(16, encrypted=False).startswith(str(postgres.programs()))
