@@ -208,6 +208,7 @@ def test_tables_added_at_the_same_time_all_arrive(source, stack):
     def add_one(name: str) -> None:
         session = connect(aurora_dsn(stack))
         [found] = suggest(session, (), [f"{source.schema}.{name}"])
+        assert found.entry is not None
         add(source.config, session, [found.entry])
         session.close()
 
