@@ -8,6 +8,7 @@ A pipe and not the input of curl: all of this competes with the query for a few 
 and curl alone would take half as much as the query.
 """
 
+import fcntl
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ from infra.local.parts import AWS_REGION, LocalStack
 from infra.local.postgres import home, server_account
 
 _BUFFER_BYTES = 2**18
+# The most that Linux lets anyone have; elsewhere a pipe keeps its size.
+_PIPE_BYTES = 2**20
 # Beyond this size Aurora goes on in `<key>_part2`; the fact aws_s3_part_bytes changes
 # it. Source: AuroraUserGuide, postgresql-s3-export.
 _OBJECT_BYTES = 6 * 2**30
@@ -105,6 +108,8 @@ class Export:
             with self._pipe.open("rb", buffering=0) as rows:
                 # Both sides have it open; nobody else may.
                 self._pipe.unlink()
+                with suppress(AttributeError, OSError):
+                    fcntl.fcntl(rows, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
                 self.waits_since = None
                 self._carry(rows)
             self._failure = None

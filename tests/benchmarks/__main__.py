@@ -59,7 +59,8 @@ def main() -> None:
             peers = [] if wanted.no_peers else _installed(figures)
             _loads(ground, figures, peers, wanted.repeats, Path(made))
     _say("evaluation of the program")
-    evaluation(figures, SIZES if wanted.rows > 100_000 else (2, 10, 50))
+    sizes = SIZES if wanted.rows > 100_000 else (2, 10, 50)
+    evaluation(figures, sizes, wanted.repeats)
     figures.show()
     print(f"figures: {wanted.output}")
 

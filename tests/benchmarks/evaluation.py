@@ -15,14 +15,15 @@ from tests.infra.recording import example_settings, packed, run
 SIZES = (10, 100, 1000)
 
 
-def evaluation(figures: Figures, sizes: tuple[int, ...] = SIZES) -> None:
+def evaluation(figures: Figures, sizes: tuple[int, ...], repeats: int) -> None:
     """Run the program against mocks for growing configurations."""
     # The first run reads the libraries.
     _evaluate(1)
     seconds = {}
     for tables in sizes:
         taken, resources = zip(
-            *(_evaluate(tables) for _ in range(3 if tables < 500 else 1)), strict=True
+            *(_evaluate(tables) for _ in range(repeats if tables < sizes[-1] else 1)),
+            strict=True,
         )
         seconds[tables] = figures.add(
             f"evaluation.{tables}_tables", "s", list(taken), resources=resources[0]
