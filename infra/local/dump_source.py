@@ -70,6 +70,7 @@ class Dump:
             "fails, so nothing was loaded",
             subject="pg_dump or pg_restore",
             got=" | ".join(lines[-3:]),
+            remedy="mend what it says, or dump it yourself and load the file",
         )
 
 
@@ -113,6 +114,7 @@ def _head(path: Path) -> bytes:
             f"cannot be read ({error.strerror})",
             subject=f"source {path}",
             allowed=_ALLOWED,
+            remedy="check the path and its rights",
         ) from None
     if (
         b"\0" in head

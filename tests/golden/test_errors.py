@@ -21,6 +21,7 @@ CARRIERS = {
 }
 RAISED_BESIDE_THE_TREE = {
     "typer.Exit": "a command that has told its result",
+    "ValueError": "a stack.json that is no object, told at once as damaged",
     "pulumi.RunError": "Pulumi's way to end without a stack trace",
     "ProgrammingError": "what Snowflake's own connector raises, played for it",
     "NotImplementedError": "a TO_VARCHAR of the local Snowflake, told by it as refused",
@@ -29,6 +30,8 @@ RAISED_BESIDE_THE_TREE = {
 # Whoever wrote the statement or the file reads these: it is the subject, and what is
 # allowed the remedy.
 PLAYED = "infra/local/snowflake/"
+# Told as notes under the table they are about.
+NOTES = {"runtime/ops/suggest.py", "runtime/ops/moving.py"}
 PROPER = {"Aurora", "AWS", "DynamoDB", "S3", "Snowflake", "Vault"}
 
 
@@ -68,6 +71,7 @@ def faults(source: errors.Source) -> list[str]:
     for kind, place, parts in errors.messages(source):
         fact, first = parts["fact"], parts["fact"].split()[0]
         wanted = [] if place.startswith(PLAYED) else ["subject", "remedy"]
+        wanted = wanted[1:] if place in NOTES else wanted
         wrong = [name for name in wanted if name not in parts]
         if not (first[0] in "{'" or first in PROPER or first == first.upper()):
             wrong += [] if first[0].islower() else ["begins with a capital letter"]
