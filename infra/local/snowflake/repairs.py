@@ -255,7 +255,7 @@ def _execute_with_repairs(
 
 def _merge_counts(cursor: FakeSnowflakeCursor, merge: exp.Merge) -> Expr:
     table = cursor._arrow_table
-    counts = pc.value_counts(table.column(0)).to_pylist() if table else []
+    counts: list[Any] = pc.value_counts(table.column(0)).to_pylist() if table else []
     done = {each["values"]: each["counts"] for each in counts}
     possible = {
         "inserted": ("INSERT", exp.Insert),
