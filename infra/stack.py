@@ -25,7 +25,7 @@ from infra.stack_settings import (
 )
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import convert
-from runtime.contract.names import fit
+from runtime.contract.names import SourceName, fit
 from runtime.contract.snowflake_names import SnowflakeObjects
 
 PROJECT = "aurora-sync"
@@ -37,6 +37,11 @@ Group = TypeVar("Group", bound=Struct)
 def resource_name(stack: str, part: str, limit: int = 64) -> str:
     """Return the name of an AWS resource of a stack; see `StackSettings.named`."""
     return fit(f"{PROJECT}-{stack}-{part}", limit)
+
+
+def rule_name(stack: str, source: SourceName) -> str:
+    """Return the name of a table's schedule rule; see `StackSettings.rule_prefix`."""
+    return fit(f"{PROJECT}_{stack}_{source.slug}", 64)
 
 
 class _Stack(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ twice: ledger, endpoint and database name come from the deployed function's sett
 """
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hvac
 import psycopg2.extensions
 import snowflake.connector
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli.target import Target
-from infra.stack import resource_name
+from infra.stack import resource_name, rule_name
 from runtime.contract.errors import ConfigError
+from runtime.contract.names import SourceName
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.ops import source
@@ -98,6 +101,46 @@ class CloudTarget(Target):
         """The function; a request is never sent twice."""
         client = self._client("lambda", _FUNCTION_SECONDS, attempts=1)
         return Exporter(client, self.function, self.ledger)
+
+    @property
+    def options(self) -> str:
+        """The stack's name."""
+        return f" --stack {shlex.quote(self._name)}"
+
+    @property
+    def deploy(self) -> str:
+        """A refresh first: what was changed by hand is unknown to Pulumi's state."""
+        return f"pulumi up --refresh{self.options}"
+
+    def client(self, service: str) -> Any:
+        """Return a client that gives up after half a minute."""
+        return self._client(service, 30)
+
+    def vault(self, settings: ExporterSettings) -> Any:
+        """Return a client with VAULT_TOKEN, or the token of `vault login`."""
+        return hvac.Client(
+            url=settings.vault_addr,
+            namespace=settings.vault_namespace or None,
+            verify=os.environ.get("VAULT_CACERT") or True,
+            timeout=10,
+        )
+
+    def export_role(self) -> str | None:
+        """Return what the cluster behind the writer's endpoint is associated with."""
+        pages = self.client("rds").get_paginator("describe_db_clusters").paginate()
+        roles = (
+            role
+            for page in pages
+            for cluster in page["DBClusters"]
+            if cluster.get("Endpoint") == self._settings.aurora_host
+            for role in cluster.get("AssociatedRoles", [])
+        )
+        found = (r["RoleArn"] for r in roles if r.get("FeatureName") == "s3Export")
+        return next(found, None)
+
+    def rule(self, source: SourceName) -> str:
+        """Return the name of a table's rule."""
+        return rule_name(self._name, source)
 
     @cached_property
     def _settings(self) -> ExporterSettings:

@@ -14,7 +14,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 # Where nobody watches, no line is cut to a terminal's width.
-_WIDE = 240
+WIDE = 240
 
 
 def print_json(value: Any) -> None:
@@ -30,7 +30,7 @@ def print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         columns: Headings.
         rows: Cells.
     """
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
     grid = Grid(box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
         cells = [row[place] for row in rows]

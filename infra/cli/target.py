@@ -1,5 +1,6 @@
 """Which stack a command is about, and the ways to its databases and its function."""
 
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from infra.bundle import CONFIG
-from infra.local import aws, postgres, stack
+from infra.local import aws, postgres, stack, vault
 from infra.local.adapter import landscape
 from infra.local.parts import LocalStack
 from infra.local.snowflake.part import connect as connect_snowflake
+from infra.stack import rule_name
 from runtime.contract.errors import ConfigError
+from runtime.contract.names import SourceName
+from runtime.contract.settings import ExporterSettings
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.ops import source
 from runtime.ops.invoke import Exporter
@@ -48,6 +52,37 @@ class Target(ABC):
     def exporter(self) -> Exporter:
         """The deployed function."""
 
+    @property
+    @abstractmethod
+    def options(self) -> str:
+        """What names the stack in a command; with a blank before, or empty."""
+
+    @property
+    @abstractmethod
+    def deploy(self) -> str:
+        """The command that deploys the stack, and mends what was changed by hand."""
+
+    @property
+    @abstractmethod
+    def function(self) -> str:
+        """Name of the deployed function."""
+
+    @abstractmethod
+    def client(self, service: str) -> Any:
+        """Return a boto3 client with the operator's rights."""
+
+    @abstractmethod
+    def vault(self, settings: ExporterSettings) -> Any:
+        """Return an hvac client with the operator's own token, if there is one."""
+
+    @abstractmethod
+    def export_role(self) -> str | None:
+        """Return the ARN of the role with which the cluster writes to S3."""
+
+    @abstractmethod
+    def rule(self, source: SourceName) -> str:
+        """Return the name of a table's schedule rule."""
+
 
 class LocalTarget(Target):
     """A local stack whose parts run.
@@ -81,14 +116,45 @@ class LocalTarget(Target):
     @property
     def ledger(self) -> LedgerReader:
         """The ledger in the emulated AWS."""
-        client = aws.client(self._parts, "dynamodb")
-        return LedgerReader(client, self._output("ledger"), LOCAL)
+        return LedgerReader(self.client("dynamodb"), self._output("ledger"), LOCAL)
 
     @property
     def exporter(self) -> Exporter:
         """The function in the emulated AWS."""
-        client = aws.client(self._parts, "lambda")
-        return Exporter(client, self._output("function"), self.ledger)
+        return Exporter(self.client("lambda"), self.function, self.ledger)
+
+    @property
+    def options(self) -> str:
+        """The folder, unless it is the usual one."""
+        usual = self._parts.dir == stack.DEFAULT_FOLDER.resolve()
+        return "" if usual else f" --dir {shlex.quote(str(self._parts.dir))}"
+
+    @property
+    def deploy(self) -> str:
+        """Running the program again mends all that it makes."""
+        return f"aurora-sync local deploy{self.options}"
+
+    @property
+    def function(self) -> str:
+        """Name of the function in the emulated AWS."""
+        return self._output("function")
+
+    def client(self, service: str) -> Any:
+        """Return a client of the emulated AWS."""
+        return aws.client(self._parts, service)
+
+    def vault(self, settings: ExporterSettings) -> Any:
+        """Return a client with the root token."""
+        return vault.vault_client(self._parts)
+
+    def export_role(self) -> str | None:
+        """Return the role that the program associated with the cluster."""
+        role: str | None = self._parts.fact("aurora_role_arn")
+        return role
+
+    def rule(self, source: SourceName) -> str:
+        """Return the name of a table's rule."""
+        return rule_name(LOCAL, source)
 
     def _output(self, name: str) -> str:
         outputs = self._parts.fact("outputs") or {}
@@ -101,13 +167,16 @@ class LocalTarget(Target):
         return str(outputs[name])
 
 
-def resolve(name: str | None, folder: Path | None, config: Path | None) -> Target:
+def resolve(
+    name: str | None, folder: Path | None, config: Path | None, *, whole: bool = True
+) -> Target:
     """Return the stack that a command's options name.
 
     Args:
         name: `--stack`; the local one by default.
         folder: `--dir`, where a local stack stands.
         config: `--config`.
+        whole: Refuse a local stack some of whose parts do not run.
 
     Raises:
         ConfigError: When there is no such stack.
@@ -122,7 +191,10 @@ def resolve(name: str | None, folder: Path | None, config: Path | None) -> Targe
                 allowed=f"--stack {LOCAL} (default) with --dir, or --stack NAME",
                 remedy="run `aurora-sync local up`, or name a stack with --stack",
             )
-        return LocalTarget(stack.running(place), config)
+        parts = LocalStack(place)
+        return LocalTarget(
+            stack.running(place) if whole or not parts.exists else parts, config
+        )
     if folder is not None:
         raise ConfigError(
             "is for local stacks only",

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from infra.stack import StackSettings
-from runtime.contract.names import fit
+from infra.stack import StackSettings, rule_name
 from runtime.contract.specs import TableSpec
 
 # A tick that is this late is not worth starting: the next one covers it.
 _LATEST_SECONDS = 900
 _ATTEMPTS = 10
-_RULE_LIMIT = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,7 @@ class Schedule(pulumi.ComponentResource):
         source = args.spec.source
         rule = aws.cloudwatch.EventRule(
             f"{name}-rule",
-            name=fit(f"{args.settings.rule_prefix}{source.slug}", _RULE_LIMIT),
+            name=rule_name(args.settings.stack, source),
             description=f"Sync of {source}"[:512],
             schedule_expression=args.spec.schedule_expression,
             state="ENABLED",

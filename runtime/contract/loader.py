@@ -61,6 +61,23 @@ def load_tables(config: Path) -> tuple[Table, ...]:
     return tuple(tables)
 
 
+def load_table(config: Path, spec: TableSpec) -> Table:
+    """Read the contract of one table.
+
+    Args:
+        config: Path of `sync_config.json`.
+        spec: The table's entry.
+
+    Raises:
+        ConfigErrors: With every problem found.
+    """
+    problems: list[ConfigError] = []
+    contract = _contract(contract_path(config, spec.source), spec, problems)
+    if contract is None or problems:
+        raise ConfigErrors(problems)
+    return Table(spec=spec, contract=contract)
+
+
 def contract_path(config: Path, source: SourceName) -> Path:
     """Return where the contract of a table stands."""
     return config.parent / "contracts" / f"{source.slug}.json"

@@ -209,19 +209,25 @@ def _unknown_names(relation: Relation, spec: TableSpec) -> Iterator[ConfigError]
             )
 
 
-def _key_problems(relation: Relation, spec: TableSpec) -> Iterator[ConfigError]:
-    """The key must be proved by the database: unique at all times, never NULL."""
-    names = {column.attnum: column.name for column in relation.columns}
+def key_gaps(relation: Relation, spec: TableSpec) -> tuple[list[str], bool]:
+    """Return key columns that may be NULL, and whether a unique index is missing."""
     key = [column for column in relation.columns if column.name in spec.key]
-    nullable = [column.name for column in key if column.nullable]
     wanted = sorted(column.attnum for column in key)
     proofs = [
         index
         for index in relation.indexes
         if sorted(index.attnums) == wanted and not index.faults
     ]
-    if nullable or not proofs:
-        facts = [] if proofs else ["no unique index on exactly these columns"]
+    return [column.name for column in key if column.nullable], not proofs
+
+
+def _key_problems(relation: Relation, spec: TableSpec) -> Iterator[ConfigError]:
+    """The key must be proved by the database: unique at all times, never NULL."""
+    names = {column.attnum: column.name for column in relation.columns}
+    key = [column for column in relation.columns if column.name in spec.key]
+    nullable, unproved = key_gaps(relation, spec)
+    if nullable or unproved:
+        facts = ["no unique index on exactly these columns"] if unproved else []
         if nullable:
             facts.append(f"not declared NOT NULL: {', '.join(nullable)}")
         shown = "; ".join(_shown(index, names) for index in relation.indexes)

@@ -93,8 +93,12 @@ def suggest(
         if not names:
             sources = list_tables(cursor, schema)
         if not sources:
-            raise ConfigError("has no tables", subject=f"schema {schema or 'any'}")
-        zone = _server_zone(connection)
+            raise ConfigError(
+                "has no tables",
+                subject=f"schema {schema or 'any'}",
+                remedy="name another one with --schema, or create tables",
+            )
+        zone = server_zone(connection)
         for source in sources:
             if source in known:
                 proposals.append(Proposal(table=str(source), state="present"))
@@ -104,7 +108,7 @@ def suggest(
     return tuple(proposals)
 
 
-def _server_zone(connection: Any) -> str:
+def server_zone(connection: Any) -> str:
     """Return the time zone that the server's sessions have unless they set another."""
     parts = connection.info.dsn_parameters
     # Ours set UTC by their options.

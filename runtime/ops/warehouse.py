@@ -146,14 +146,21 @@ class Warehouse:
         Args:
             table: The table.
         """
-        for question in (self._files, self._pipes, self._task_state, self._task_run):
-            answer = " ".join(question(table).split())
-            if answer:
-                return answer
-        return None
+        return next(filter(None, self._troubles(table)), None)
 
-    def _files(self, table: Table) -> str:
-        """A file that failed to load is not tried again by its pipe."""
+    def _troubles(self, table: Table) -> Iterator[str]:
+        """Ask one question after the other; an empty answer means no trouble."""
+        yield self.failed_file(table)
+        for pipe in self.pipes(table):
+            yield self.pipe_trouble(pipe)
+        state = self.task_state(table)
+        if state != "started":
+            task = self.objects.qualified(LANDING, self.objects.task(table))
+            yield f"task {task} is {state}"
+        yield self.task_failure(table)
+
+    def failed_file(self, table: Table) -> str:
+        """Name a file that failed to load: its pipe does not try it again."""
         name = literal(table.contract.table)
         open_files = self.ask(
             f"SELECT file_name FROM {self.objects.qualified(SYNC, 'SYNC_FILES')} "
@@ -172,34 +179,43 @@ class Warehouse:
             # Relative to the stage; what we know is relative to the bucket.
             ending = "/" + row["file_name"].lstrip("/")
             if any(file["file_name"].endswith(ending) for file in open_files):
-                return f"file {row['file_name']}: {row['first_error_message']}"
+                return _line(f"file {row['file_name']}: {row['first_error_message']}")
         return ""
 
-    def _pipes(self, table: Table) -> str:
-        names = [
+    def pipes(self, table: Table) -> tuple[str, str]:
+        """Return the pipes that a table's runs need: its own, and that of manifests."""
+        return (
             self.objects.qualified(LANDING, self.objects.pipe(table)),
             self.objects.qualified(SYNC, self.objects.manifests_pipe),
-        ]
-        for name in names:
-            (row,) = self.ask(f"SELECT SYSTEM$PIPE_STATUS({literal(name)}) AS status")
-            status = json.loads(row["status"])
-            if status["executionState"] != "RUNNING":
-                return f"pipe {name} is {status['executionState']}"
-            if status.get("error"):
-                return f"pipe {name}: {status['error']}"
-        return ""
+        )
 
-    def _task_state(self, table: Table) -> str:
-        task = self.objects.task(table)
+    def pipe_trouble(self, name: str) -> str:
+        """Say why a pipe does not load; empty when it does."""
+        (row,) = self.ask(f"SELECT SYSTEM$PIPE_STATUS({literal(name)}) AS status")
+        status = json.loads(row["status"])
+        if status["executionState"] != "RUNNING":
+            return f"pipe {name} is {status['executionState']}"
+        return _line(f"pipe {name}: {status['error']}") if status.get("error") else ""
+
+    def task_state(self, table: Table) -> str:
+        """Return `started`, `suspended` or `missing`."""
+        found = self.shown("TASKS", self.objects.task(table))
+        return str(found["state"]) if found else "missing"
+
+    def shown(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return what SHOW says of an object in the landing schema.
+
+        Args:
+            kind: TASKS or STREAMS.
+            name: Its stored name.
+        """
         place = f"{quote_snowflake(self.objects.database)}.{quote_snowflake(LANDING)}"
-        rows = self.ask(f"SHOW TASKS LIKE {literal(task)} IN SCHEMA {place}")
+        rows = self.ask(f"SHOW {kind} LIKE {literal(name)} IN SCHEMA {place}")
         # LIKE takes the underscore for any letter and ignores case.
-        states = [row["state"] for row in rows if row["name"] == task]
-        if states == ["started"]:
-            return ""
-        return f"task {place}.{task} is {states[0] if states else 'missing'}"
+        return next((row for row in rows if row["name"] == name), None)
 
-    def _task_run(self, table: Table) -> str:
+    def task_failure(self, table: Table) -> str:
+        """Say why the last run of a table's merge failed; empty when it did not."""
         task = self.objects.task(table)
         rows = self.ask(
             "SELECT state, error_message FROM "
@@ -211,10 +227,15 @@ class Warehouse:
         )
         if not rows or rows[0]["state"] == "SUCCEEDED":
             return ""
-        return f"task {task} failed: {rows[0]['error_message']}"
+        return _line(f"task {task} failed: {rows[0]['error_message']}")
 
     def _function(self, name: str) -> str:
         return f"{quote_snowflake(self.objects.database)}.INFORMATION_SCHEMA.{name}"
+
+
+def _line(text: str) -> str:
+    """Return a text of another program in one line."""
+    return " ".join(text.split())
 
 
 def _among(names: Iterable[str]) -> str:

@@ -1,0 +1,176 @@
+"""What a sync needs in Snowflake: objects, pipes, tasks, files that arrive and fit."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from runtime.contract.names import SourceName, literal, quote_snowflake_column
+from runtime.contract.records import LedgerState
+from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
+from runtime.contract.snowflake_sql import copy_statement
+from runtime.contract.specs import Table
+from runtime.contract.type_map import rule_for
+from runtime.ops.findings import Report, Site
+from runtime.ops.warehouse import Warehouse
+
+# Longer than a file needs from Aurora's commit to the merge, also on a busy account.
+LATE_MINUTES = 15
+
+
+def examine_warehouse(
+    report: Report,
+    warehouse: Warehouse,
+    tables: Sequence[Table],
+    states: Mapping[SourceName, LedgerState],
+    site: Site,
+) -> None:
+    """Check Snowflake's half of each table's way.
+
+    Args:
+        report: Where findings go.
+        warehouse: The open connection.
+        tables: The tables.
+        states: What the ledger knows of them.
+        site: Names the stack in commands.
+    """
+    manifests = warehouse.objects.qualified(SYNC, warehouse.objects.manifests_pipe)
+    with report.check("pipe", manifests, "runs"):
+        _pipe(report, warehouse, manifests, site)
+    for table in tables:
+        name = table.contract.table
+        with report.check("objects", name, "landing table, target and stream stand"):
+            _objects(report, warehouse, table, site)
+        with report.check("pipe", name, "runs"):
+            _pipe(report, warehouse, warehouse.pipes(table)[0], site)
+        with report.check("task", name, "runs, and its last run ended well"):
+            _task(report, warehouse, table, site)
+        with report.check("files", name, f"all of {LATE_MINUTES} minutes ago are in"):
+            _files(report, warehouse, table, states.get(table.spec.source))
+        with report.check("quarantine", name, "empty"):
+            _quarantine(report, warehouse, table)
+
+
+def _objects(report: Report, warehouse: Warehouse, table: Table, site: Site) -> None:
+    objects = warehouse.objects
+    places = {(LANDING, objects.landing(table)), table.spec.target}
+    schemas = ", ".join(sorted(literal(schema) for schema, _ in places))
+    information = objects.qualified("INFORMATION_SCHEMA", "TABLES")
+    found = warehouse.ask(
+        f"SELECT table_schema, table_name FROM {information} "
+        f"WHERE table_schema IN ({schemas})"
+    )
+    there = {(row["table_schema"], row["table_name"]) for row in found}
+    lacking = [objects.qualified(*place) for place in sorted(places - there)]
+    stream = objects.stream(table)
+    place, shown = objects.qualified(LANDING, stream), warehouse.shown(
+        "STREAMS", stream
+    )
+    if shown is None:
+        lacking.append(place)
+    elif str(shown["stale"]).lower() == "true":
+        report.add(
+            "error",
+            f"stream {place} is stale: what landed since is not merged",
+            site.deploy,
+            where="shell",
+        )
+    for missing in lacking:
+        report.add("error", f"{missing} is missing", site.deploy, where="shell")
+
+
+def _pipe(report: Report, warehouse: Warehouse, pipe: str, site: Site) -> None:
+    trouble = warehouse.pipe_trouble(pipe)
+    if trouble.endswith(" is PAUSED"):
+        resume = f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = FALSE"
+        report.add("error", f"{trouble}: its files wait", resume, where="snowflake")
+    elif trouble:
+        report.add("error", trouble, site.deploy, where="shell")
+
+
+def _task(report: Report, warehouse: Warehouse, table: Table, site: Site) -> None:
+    task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
+    state = warehouse.task_state(table)
+    if state == "missing":
+        report.add("error", f"{task} is missing", site.deploy, where="shell")
+        return
+    failure = warehouse.task_failure(table)
+    if failure:
+        report.add(
+            "error",
+            f"{failure}; nothing of it was merged. Once the cause is mended:",
+            f"ALTER TASK {task} RESUME",
+            f"EXECUTE TASK {task}",
+            where="snowflake",
+        )
+    elif state != "started":
+        fact = f"task {task} is {state}: rows land and are not merged"
+        report.add("error", fact, f"ALTER TASK {task} RESUME", where="snowflake")
+
+
+def _files(
+    report: Report, warehouse: Warehouse, table: Table, state: LedgerState | None
+) -> None:
+    """Compare what was exported a while ago with what has arrived and merged."""
+    pipe, manifests = warehouse.pipes(table)
+    failed = warehouse.failed_file(table)
+    if failed:
+        report.add(
+            "error",
+            f"{failed}. No pipe tries it again; once the cause is mended, load it by "
+            "name, with FILES = ('…') added to this statement",
+            copy_statement(warehouse.objects, table),
+            where="snowflake",
+        )
+    name = table.contract.table
+    files, runs = (
+        warehouse.objects.qualified(SYNC, view) for view in ("SYNC_FILES", "SYNC_RUNS")
+    )
+    [row] = warehouse.ask(
+        "SELECT COUNT(f.file_name) AS files, MIN(r.committed_at) AS since "
+        f"FROM {files} AS f JOIN {runs} AS r "
+        "ON r.table_name = f.table_name AND r.seq = f.seq "
+        f"WHERE f.table_name = {literal(name)} AND NOT f.complete "
+        "AND r.committed_at::TIMESTAMP_TZ < "
+        f"DATEADD(MINUTE, -{LATE_MINUTES}, CURRENT_TIMESTAMP())"
+    )
+    if row["files"] and not failed:
+        fact = f"{row['files']} exported files are not merged, since {row['since']}"
+        report.add("error", fact, f"ALTER PIPE {pipe} REFRESH", where="snowflake")
+    progress = warehouse.progress([name]).get(name)
+    arrived = progress.last_seq if progress else 0
+    if state is not None and arrived < state.seq and _is_late(state):
+        fact = f"manifests {arrived + 1} to {state.seq} have not arrived"
+        report.add("error", fact, f"ALTER PIPE {manifests} REFRESH", where="snowflake")
+
+
+def _is_late(state: LedgerState) -> bool:
+    at = (state.last_run or {}).get("at")
+    late = timedelta(minutes=LATE_MINUTES)
+    return at is not None and datetime.fromisoformat(at) < datetime.now(UTC) - late
+
+
+def _quarantine(report: Report, warehouse: Warehouse, table: Table) -> None:
+    """Count rows that no newer version has replaced in the target since."""
+    objects, name = warehouse.objects, literal(table.contract.table)
+    quarantine = objects.qualified(SYNC, QUARANTINE)
+    keys = " AND ".join(
+        f"t.{quote_snowflake_column(c.target)} = {rule_for(c).cast(f'l.c{place}')}"
+        for place, c in table.keys
+    )
+    [row] = warehouse.ask(
+        "SELECT COUNT(DISTINCT q.key_text) AS keys, MAX(q.quarantined_at) AS latest "
+        f"FROM {quarantine} AS q "
+        f"JOIN {objects.qualified(LANDING, objects.landing(table))} AS l "
+        "ON l.file_name = q.file_name AND l.file_row = q.file_row "
+        f"LEFT JOIN {objects.qualified(*table.spec.target)} AS t ON {keys} "
+        f"WHERE q.table_name = {name} AND COALESCE(t._sync_stamp, '') < q.stamp"
+    )
+    if row["keys"]:
+        report.add(
+            "warning",
+            f"{row['keys']} rows do not fit the target's types, the latest since "
+            f"{row['latest']}; corrected in Aurora, they come with the next run",
+            "SELECT key_text, column_name, value_text, reason, quarantined_at "
+            f"FROM {quarantine} WHERE table_name = {name} "
+            "ORDER BY quarantined_at DESC LIMIT 20",
+            where="snowflake",
+        )
