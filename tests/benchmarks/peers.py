@@ -151,8 +151,8 @@ def _ingestr(ground: Ground, folder: Path) -> tuple[list[str], dict[str, str]]:
     words += ["--dest-uri", f"duckdb:///{folder / 'copy.duckdb'}"]
     words += ["--dest-table", "main.synced", "--incremental-strategy", "merge"]
     words += ["--primary-key", "id", "--incremental-key", "updated_at"]
-    words += ["--sql-backend", "connectorx", "--progress", "log"]
-    return words, {
+    # Its own default backend: with ConnectorX its incremental query cannot be rendered.
+    return [*words, "--progress", "log"], {
         "INGESTR_DISABLE_TELEMETRY": "true",
         "TELEMETRY_OPTOUT": "1",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
