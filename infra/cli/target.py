@@ -1,7 +1,7 @@
 """Which stack a command is about, and the ways to its databases and its function."""
 
 import shlex
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from runtime.contract.names import SourceName
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.ops import source
+from runtime.ops.findings import Site
 from runtime.ops.invoke import Exporter
 from runtime.ops.ledger import LedgerReader
 from runtime.ops.warehouse import Warehouse, refusals
@@ -25,63 +26,13 @@ from runtime.ops.warehouse import Warehouse, refusals
 LOCAL = landscape.STACK
 
 
-class Target(ABC):
-    """A stack that a command addresses.
-
-    Attributes:
-        config: The `sync_config.json` that the command reads.
-    """
-
-    config: Path
-
-    @abstractmethod
-    def aurora(self) -> Any:
-        """Open an operator's session on Aurora; see `runtime.ops.source`."""
-
-    @abstractmethod
-    def warehouse(self) -> Any:
-        """Open a connection to Snowflake, as a context: a `Warehouse`."""
-
-    @property
-    @abstractmethod
-    def ledger(self) -> LedgerReader:
-        """The deployed ledger."""
+class Target(Site):
+    """A stack that a command addresses."""
 
     @property
     @abstractmethod
     def exporter(self) -> Exporter:
-        """The deployed function."""
-
-    @property
-    @abstractmethod
-    def options(self) -> str:
-        """What names the stack in a command; with a blank before, or empty."""
-
-    @property
-    @abstractmethod
-    def deploy(self) -> str:
-        """The command that deploys the stack, and mends what was changed by hand."""
-
-    @property
-    @abstractmethod
-    def function(self) -> str:
-        """Name of the deployed function."""
-
-    @abstractmethod
-    def client(self, service: str) -> Any:
-        """Return a boto3 client with the operator's rights."""
-
-    @abstractmethod
-    def vault(self, settings: ExporterSettings) -> Any:
-        """Return an hvac client with the operator's own token, if there is one."""
-
-    @abstractmethod
-    def export_role(self) -> str | None:
-        """Return the ARN of the role with which the cluster writes to S3."""
-
-    @abstractmethod
-    def rule(self, source: SourceName) -> str:
-        """Return the name of a table's schedule rule."""
+        """The deployed function, as commands invoke it."""
 
 
 class LocalTarget(Target):

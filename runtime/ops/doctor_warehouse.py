@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from runtime.contract.names import SourceName, literal, quote_snowflake_column
 from runtime.contract.records import LedgerState
@@ -121,25 +122,41 @@ def _files(
             where="snowflake",
         )
     name = table.contract.table
-    files, runs = (
-        warehouse.objects.qualified(SYNC, view) for view in ("SYNC_FILES", "SYNC_RUNS")
-    )
-    [row] = warehouse.ask(
-        "SELECT COUNT(f.file_name) AS files, MIN(r.committed_at) AS since "
-        f"FROM {files} AS f JOIN {runs} AS r "
-        "ON r.table_name = f.table_name AND r.seq = f.seq "
-        f"WHERE f.table_name = {literal(name)} AND NOT f.complete "
-        "AND r.committed_at::TIMESTAMP_TZ < "
-        f"DATEADD(MINUTE, -{LATE_MINUTES}, CURRENT_TIMESTAMP())"
-    )
-    if row["files"] and not failed:
-        fact = f"{row['files']} exported files are not merged, since {row['since']}"
-        report.add("error", fact, f"ALTER PIPE {pipe} REFRESH", where="snowflake")
+    for row in [] if failed else _late_runs(warehouse, table):
+        fact = f"{row['files']} files of run {row['run']}, exported {row['since']}, "
+        if row["landed"]:
+            fact += "landed and are not merged"
+            task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
+            report.add("error", fact, f"EXECUTE TASK {task}", where="snowflake")
+        else:
+            fact += "have not landed"
+            # A pipe that was made anew would load older runs once more.
+            remedy = f"ALTER PIPE {pipe} REFRESH PREFIX = {literal(row['run'] + '/')}"
+            report.add("error", fact, remedy, where="snowflake")
     progress = warehouse.progress([name]).get(name)
     arrived = progress.last_seq if progress else 0
     if state is not None and arrived < state.seq and _is_late(state):
         fact = f"manifests {arrived + 1} to {state.seq} have not arrived"
         report.add("error", fact, f"ALTER PIPE {manifests} REFRESH", where="snowflake")
+
+
+def _late_runs(warehouse: Warehouse, table: Table) -> list[dict[str, Any]]:
+    """Return runs with files that should be merged by now, the oldest first."""
+    objects = warehouse.objects
+    return warehouse.ask(
+        "SELECT r.run, COUNT(f.file_name) AS files, "
+        "MIN(r.committed_at) AS since, COUNT(l.file_name) AS landed "
+        f"FROM {objects.qualified(SYNC, 'SYNC_FILES')} AS f "
+        f"JOIN {objects.qualified(SYNC, 'SYNC_RUNS')} AS r "
+        "ON r.table_name = f.table_name AND r.seq = f.seq "
+        "LEFT JOIN (SELECT DISTINCT file_name "
+        f"FROM {objects.qualified(LANDING, objects.landing(table))}) AS l "
+        "ON l.file_name = f.file_name "
+        f"WHERE f.table_name = {literal(table.contract.table)} AND NOT f.complete "
+        "AND r.committed_at::TIMESTAMP_TZ < "
+        f"DATEADD(MINUTE, -{LATE_MINUTES}, CURRENT_TIMESTAMP()) "
+        "GROUP BY r.run ORDER BY since LIMIT 20"
+    )
 
 
 def _is_late(state: LedgerState) -> bool:

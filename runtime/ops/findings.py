@@ -3,10 +3,11 @@
 A check never ends the examination: what keeps it from an answer is a finding too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
@@ -58,42 +59,56 @@ class Finding(Struct, frozen=True, kw_only=True):
     where: Where = "person"
 
 
-class Site(Protocol):
-    """A deployed stack, and the ways to all that its syncs depend on."""
+class Site(ABC):
+    """A deployed stack, and the ways to all that its syncs depend on.
+
+    Attributes:
+        config: The `sync_config.json` that the command reads.
+    """
 
     config: Path
 
     @property
+    @abstractmethod
     def options(self) -> str:
         """What names the stack in a command; with a blank before, or empty."""
 
     @property
+    @abstractmethod
     def deploy(self) -> str:
         """The command that deploys the stack, and mends what was changed by hand."""
 
     @property
+    @abstractmethod
     def function(self) -> str:
         """Name of the deployed function."""
 
     @property
+    @abstractmethod
     def ledger(self) -> LedgerReader:
         """The deployed ledger."""
 
+    @abstractmethod
     def aurora(self) -> Any:
-        """Open a session made by `runtime.ops.source.connect`."""
+        """Open an operator's session on Aurora; see `runtime.ops.source`."""
 
+    @abstractmethod
     def warehouse(self) -> AbstractContextManager[Warehouse]:
         """Open a connection to Snowflake."""
 
+    @abstractmethod
     def client(self, service: str) -> Any:
-        """Return a boto3 client."""
+        """Return a boto3 client with the operator's rights."""
 
+    @abstractmethod
     def vault(self, settings: ExporterSettings) -> Any:
         """Return an hvac client with the operator's own token, if there is one."""
 
+    @abstractmethod
     def export_role(self) -> str | None:
         """Return the ARN of the role with which the cluster writes to S3."""
 
+    @abstractmethod
     def rule(self, source: SourceName) -> str:
         """Return the name of a table's schedule rule."""
 
