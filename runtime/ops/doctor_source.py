@@ -54,9 +54,10 @@ SELECT pg_catalog.current_setting('track_activities'),
     WHERE 'track_activities=off' = ANY (s.setconfig)
       AND (s.setdatabase = 0 OR d.datname = pg_catalog.current_database()))
 """
+# Ages as seconds: the driver does not read intervals as our sessions print them.
 _SESSIONS = """
 SELECT a.pid, a.usename, a.application_name, a.state,
-  pg_catalog.statement_timestamp() - a.xact_start
+  EXTRACT(EPOCH FROM pg_catalog.statement_timestamp() - a.xact_start)
 FROM pg_catalog.pg_stat_activity AS a
 LEFT JOIN pg_catalog.pg_roles AS u ON u.oid = a.usesysid
 WHERE a.datname = pg_catalog.current_database()
@@ -67,7 +68,7 @@ ORDER BY a.xact_start
 LIMIT 10
 """
 _PREPARED = """
-SELECT gid, owner, pg_catalog.clock_timestamp() - prepared
+SELECT gid, owner, EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - prepared)
 FROM pg_catalog.pg_prepared_xacts
 WHERE database = pg_catalog.current_database()
 ORDER BY prepared
@@ -232,7 +233,7 @@ def _transactions(report: Report, cursor: Any, longest: timedelta) -> None:
     for pid, user, application, state, age in cursor.fetchall():
         who = ", ".join(each for each in (f"user {user}", application, state) if each)
         report.add(
-            "warning" if age > longest else "note",
+            "warning" if age > longest.total_seconds() else "note",
             f"pid {pid} ({who}) has been in a transaction for {_short(age)} and holds "
             "the watermarks back; end it if it is forgotten",
             f"SELECT pg_catalog.pg_terminate_backend({pid})",
@@ -241,9 +242,8 @@ def _transactions(report: Report, cursor: Any, longest: timedelta) -> None:
     cursor.execute(_PREPARED)
     for gid, owner, age in cursor.fetchall():
         name = sql.Literal(gid).as_string(cursor)
-        old = age > timedelta(seconds=_OPEN_SECONDS)
         report.add(
-            "warning" if old else "note",
+            "warning" if age > _OPEN_SECONDS else "note",
             f"prepared transaction {gid} (user {owner}) is {_short(age)} old: while it "
             "exists no watermark moves. Roll it back, or COMMIT PREPARED if its other "
             "half has committed",
@@ -252,6 +252,6 @@ def _transactions(report: Report, cursor: Any, longest: timedelta) -> None:
         )
 
 
-def _short(age: timedelta) -> str:
+def _short(age: Any) -> str:
     """Whole seconds are exact enough."""
-    return str(timedelta(seconds=round(age.total_seconds())))
+    return str(timedelta(seconds=round(age)))
