@@ -3,8 +3,11 @@
 import typer
 
 from infra.cli import explain, local, tables
+from infra.cli.deletes import approve_deletes
 from infra.cli.demo.command import demo
+from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.status import status
 
 app = typer.Typer(
     name="aurora-sync",
@@ -17,5 +20,10 @@ app = typer.Typer(
 app.add_typer(local.app)
 app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
-for command in (tables.sync, tables.status, tables.verify, explain.explain, demo):
-    app.command()(command)
+app.command()(tables.sync)
+app.command()(status)
+app.command()(tables.verify)
+app.command()(explain.explain)
+app.command()(approve_deletes)
+app.command()(demo)
+app.command()(doctor)

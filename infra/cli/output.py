@@ -23,7 +23,7 @@ def print_json(value: Any) -> None:
     typer.echo(msgspec.json.format(text, indent=2).decode())
 
 
-def print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_grid(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
     """Print a table for people; columns that hold numbers only are right-aligned.
 
     Args:
@@ -31,15 +31,20 @@ def print_grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         rows: Cells.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False)
-    grid = Grid(box=None, pad_edge=False, header_style="bold")
+    console.print(grid(columns, rows))
+
+
+def grid(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Grid:
+    """Return a table for people; columns that hold numbers only are right-aligned."""
+    made = Grid(box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
-        cells = [row[place] for row in rows]
+        cells = [str(row[place]) for row in rows]
         numeric = all(cell.replace(",", "").isdigit() for cell in cells if cell != "-")
-        grid.add_column(column, justify="right" if numeric and cells else "left")
+        made.add_column(column, justify="right" if numeric and cells else "left")
     for row in rows:
         # As it is: square brackets in a name are no markup.
-        grid.add_row(*(Text(cell) for cell in row))
-    console.print(grid)
+        made.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return made
 
 
 def warn(text: str) -> None:

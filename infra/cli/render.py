@@ -1,27 +1,33 @@
 """How results read to people: rows of a table and lines below it."""
 
+import shlex
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra.cli.output import age, holder, plural, size
 
 if TYPE_CHECKING:
     from runtime.ops.contracts import Refreshed
-    from runtime.ops.status import TableStatus
     from runtime.ops.suggest import Proposal
     from runtime.ops.sync import SyncOutcome
     from runtime.ops.verify import Verdict
 
 DEPLOY = "deploy to put it in force: `aurora-sync local deploy`, or `pulumi up`"
-STATUS = tuple(
-    "Table|State|Merged through|Lag|Last run|Rows|Applied|Superseded|Quarantined".split(
-        "|"
-    )
-)
 VERDICTS = tuple(
     "Table|Verdict|Source rows|Target rows|Source checksum|Target checksum|Missing"
     "|Extra|Different".split("|")
 )
+
+
+class Note(NamedTuple):
+    """What a person should know of a table, and do."""
+
+    table: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.what}; {self.remedy}"
 
 
 def refreshed(result: "Refreshed") -> str:
@@ -59,22 +65,26 @@ def synced(outcome: "SyncOutcome") -> Iterator[str]:
         )
     merged = f", merged through {outcome.merged_through}"
     yield f"{outcome.table}: {what}{merged if outcome.status == 'merged' else ''}"
+    if outcome.keys_exported is not None:
+        yield f"{outcome.table}: {plural(outcome.keys_exported, 'key')} compared"
     if outcome.held_by is not None:
-        yield held(outcome.table, outcome.held_by)
+        yield str(held(outcome.table, outcome.held_by))
     if outcome.rows_quarantined:
-        yield (
-            f"{outcome.table}: {plural(outcome.rows_quarantined, 'row')} in "
-            "quarantine: see table SYNC.QUARANTINE in Snowflake"
-        )
-    yield from _drift(outcome.table, outcome.drift)
+        yield str(quarantined(outcome.table, outcome.rows_quarantined))
+    yield from map(str, drift(outcome.table, outcome.drift))
 
 
-def held(table: str, held_by: Mapping[str, Any]) -> str:
+def held(table: str, held_by: Mapping[str, Any]) -> Note:
     """Say who holds a table's watermark back, and that nothing is lost."""
-    return (
-        f"{table}: watermark held back by {holder(held_by)}; rows go on being "
-        "exported, and the watermark follows when it ends"
-    )
+    what = f"watermark held back by {holder(held_by)}"
+    remedy = "rows go on being exported, and the watermark follows when it ends"
+    return Note(table, what, remedy)
+
+
+def quarantined(table: str, rows: int) -> Note:
+    """Say where rows are whose values do not fit."""
+    what = f"{plural(rows, 'row')} in quarantine"
+    return Note(table, what, "see table SYNC.QUARANTINE in Snowflake")
 
 
 def failed(table: str, error: Mapping[str, Any]) -> str:
@@ -83,34 +93,12 @@ def failed(table: str, error: Mapping[str, Any]) -> str:
     return message if message.startswith(f"{table}:") else f"{table}: {message}"
 
 
-def _drift(table: str, columns: tuple[str, ...]) -> Iterator[str]:
+def drift(table: str, columns: tuple[str, ...]) -> Iterator[Note]:
+    """Say which columns stay behind."""
     if columns:
-        yield (
-            f"{table}: not in the contract: {', '.join(columns)}; to sync them run "
-            f"`aurora-sync contract refresh {table}` and deploy"
-        )
-
-
-def status_row(status: "TableStatus") -> tuple[str, ...]:
-    """Return a table's cells, in the order of `STATUS`."""
-    run = status.last_run
-    cells = ["-", "-", "-", "-", "-"]
-    if run is not None:
-        moved = f"{run.rows_exported:,}" if run.rows_exported else "no change"
-        counts = (run.rows_applied, run.rows_superseded, run.rows_quarantined)
-        mode = run.mode.replace("_", " ")
-        cells = [f"{mode}, {run.seconds:.1f} s", moved, *(f"{n:,}" for n in counts)]
-    through = status.merged_through or "-"
-    return (status.table, status.state, through, age(status.lag_seconds), *cells)
-
-
-def status_notes(status: "TableStatus") -> Iterator[str]:
-    """Say what needs a person's attention."""
-    if status.refusal is not None:
-        yield failed(status.table, status.refusal)
-    if status.held_by is not None:
-        yield held(status.table, status.held_by)
-    yield from _drift(status.table, status.drift)
+        what = f"not in the contract: {', '.join(columns)}"
+        run = f"`aurora-sync contract refresh {shlex.quote(table)}`"
+        yield Note(table, what, f"to sync them run {run} and deploy")
 
 
 def verdict_row(verdict: "Verdict") -> tuple[str, ...]:
@@ -150,12 +138,12 @@ def verdict_notes(verdict: "Verdict") -> Iterator[str]:
         )
     where = {"missing": "missing in the target", "extra": "only in the target"}
     for sample in verdict.samples:
-        key = ", ".join(f"{name}={_shown(v)}" for name, v in sample.key.items())
+        key = ", ".join(f"{name}={shown(v)}" for name, v in sample.key.items())
         fact = where.get(sample.kind) or f"differs in {', '.join(sample.columns)}"
         yield f"{table}: {key}: {fact}"
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
     """A key's text; line breaks and the like must not tear the line apart."""
     plain = value.isprintable() and value == value.strip() != ""
     return value if plain else repr(value)

@@ -1,4 +1,4 @@
-"""Commands about tables: contracts, sync, status, verify; on any stack."""
+"""Commands about tables: contracts, sync, verify; on any stack."""
 
 from contextlib import closing
 from pathlib import Path
@@ -190,6 +190,12 @@ def sync(
             "exported is merged.",
         ),
     ] = False,
+    reconcile: Annotated[
+        bool,
+        typer.Option(
+            "--reconcile", help="Compare all keys now, so that deletes come over."
+        ),
+    ] = False,
     timeout: Annotated[
         float,
         typer.Option(min=1, help="Longest time for all tables together, in seconds."),
@@ -211,7 +217,7 @@ def sync(
         warehouse = open_ones.enter_context(target.warehouse()) if wait else None
         watch = open_ones.enter_context(output.Watch())
         syncing = Syncing(
-            target.exporter, target.ledger, warehouse, timeout, watch.tell
+            target.exporter, target.ledger, warehouse, timeout, watch.tell, reconcile
         )
         outcomes = syncing.run(tables)
     if as_json:
@@ -224,36 +230,9 @@ def sync(
         if outcome.error is not None:
             output.warn(render.failed(outcome.table, outcome.error))
         elif as_json and outcome.held_by is not None:
-            output.warn(render.held(outcome.table, outcome.held_by))
+            output.warn(str(render.held(outcome.table, outcome.held_by)))
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
-
-
-@guarded
-def status(
-    names: TablesArgument = None,
-    config: ConfigOption = None,
-    stack: StackOption = None,
-    folder: DirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show how far each table is, and who or what holds it up."""
-    from runtime.ops.selection import select_specs
-    from runtime.ops.status import read_status
-
-    target = _target(stack, folder, config)
-    specs = load_specs(target.config)
-    if names or specs:
-        specs = select_specs(specs, names or (), target.config)
-    with target.warehouse() as warehouse:
-        found = read_status(specs, target.ledger, warehouse)
-    if as_json:
-        output.print_json(found)
-        return
-    output.print_grid(render.STATUS, [render.status_row(each) for each in found])
-    for each in found:
-        for line in render.status_notes(each):
-            typer.echo(line)
 
 
 @guarded

@@ -12,6 +12,7 @@ from runtime.contract.names import quote_snowflake_column, snowflake_name
 from runtime.contract.snowflake_names import (
     LANDING,
     SnowflakeObjects,
+    keys_columns,
     landing_columns,
     target_columns,
 )
@@ -64,7 +65,10 @@ class TablePipeline(pulumi.ComponentResource):
         self._objects: SnowflakeObjects = args.settings.objects
         landing = self._landing()
         pipe = self._pipe(landing)
-        task = self._task(self._stream(landing), self._target())
+        needed: list[pulumi.Resource] = [self._stream(landing), self._target()]
+        if args.table.spec.deletes == "reconcile":
+            needed.append(self._keys())
+        task = self._task(needed)
         Schedule(
             f"{name}-schedule",
             ScheduleArgs(
@@ -85,6 +89,15 @@ class TablePipeline(pulumi.ComponentResource):
             landing_columns(self._table),
             pulumi.ResourceOptions(parent=self),
             change_tracking=True,
+        )
+
+    def _keys(self) -> snowflake.Table:
+        place = (self._objects.database, LANDING, self._objects.keys_table(self._table))
+        return made_table(
+            f"{self._name}-keys",
+            place,
+            keys_columns(self._table),
+            pulumi.ResourceOptions(parent=self),
         )
 
     def _pipe(self, landing: snowflake.Table) -> snowflake.Pipe:
@@ -127,9 +140,7 @@ class TablePipeline(pulumi.ComponentResource):
             cluster_by=[quote_snowflake_column(name) for name in clustering] or None,
         )
 
-    def _task(
-        self, stream: snowflake.StreamOnTable, target: snowflake.Table
-    ) -> snowflake.Task:
+    def _task(self, needed: list[pulumi.Resource]) -> snowflake.Task:
         spec = self._table.spec
         return snowflake.Task(
             f"{self._name}-task",
@@ -149,6 +160,6 @@ class TablePipeline(pulumi.ComponentResource):
             error_on_nondeterministic_merge=True,
             started=True,
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[stream, target, *self._args.landing]
+                parent=self, depends_on=[*needed, *self._args.landing]
             ),
         )

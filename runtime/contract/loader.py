@@ -10,14 +10,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from runtime.contract.collisions import collisions, repeated
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.names import SourceName
-from runtime.contract.rules import (
-    collisions,
-    contract_problems,
-    repeated,
-    spec_problems,
-)
+from runtime.contract.rules import contract_problems, spec_problems
 from runtime.contract.specs import Table, TableContract, TableSpec
 
 T = TypeVar("T", bound=msgspec.Struct)

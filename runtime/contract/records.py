@@ -17,7 +17,7 @@ from runtime.contract.specs import Table
 MANIFEST_VERSION = 1
 STATE_KEY = "STATE"
 
-Mode = Literal["incremental", "first_load"]
+Mode = Literal["incremental", "first_load", "reconcile"]
 
 
 class ExportedFile(Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         generation: Opened anew when the source is another database.
         low: Watermark the run read above, before lookback; None for a first load.
         high: Watermark the target is complete up to once these files are merged;
-            None while a first load is unfinished.
+            None while a first load is unfinished, and of a reconcile.
         contract: Fingerprint of the columns.
         source: Identity of the source relation.
         files: Every object of the run that has rows.
@@ -94,6 +94,8 @@ class LedgerState(Struct, frozen=True, kw_only=True):
         lease_until: End of the lease, seconds since 1970.
         held_by: Who holds the watermark back; empty when nobody does.
         load: Plan of an unfinished first load; None otherwise.
+        reconcile: Plan of an unfinished reconcile; None otherwise.
+        reconciled_at: When the keys were last compared, or the first load ended.
         last_run: Summary of the last finished run.
         refusal: The last error, until a run succeeds.
         contract: Fingerprint of the columns that every exported row has by now.
@@ -111,6 +113,8 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     lease_until: int = 0
     held_by: dict[str, Any] | None = None
     load: dict[str, Any] | None = None
+    reconcile: dict[str, Any] | None = None
+    reconciled_at: str | None = None
     last_run: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
     contract: str | None = None
@@ -186,6 +190,9 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
         files: Objects committed by this invocation.
         rows_exported: Their rows.
         bytes: Their size.
+        reconcile_seq: Manifest of a reconcile that this invocation completed; None
+            when none was.
+        keys_exported: Its keys.
         seconds: Duration of the invocation.
         drift: Columns at the source that the contract lacks.
         error: The error as `SyncError.as_dict` tells it.
@@ -202,6 +209,8 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[ExportedFile, ...] = ()
     rows_exported: int = 0
     bytes: int = 0
+    reconcile_seq: int | None = None
+    keys_exported: int = 0
     seconds: float = 0.0
     drift: tuple[str, ...] = ()
     error: dict[str, Any] | None = None

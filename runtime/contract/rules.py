@@ -11,20 +11,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from runtime.contract.errors import ConfigError
-from runtime.contract.names import SourceName
-from runtime.contract.snowflake_names import (
-    TAKEN_SCHEMAS,
-    TARGET_METADATA,
-    landing_name,
-    stream_name,
-)
-from runtime.contract.specs import (
-    AVAILABLE,
-    Column,
-    Table,
-    TableContract,
-    TableSpec,
-)
+from runtime.contract.snowflake_names import TAKEN_SCHEMAS, TARGET_METADATA
+from runtime.contract.specs import AVAILABLE, Column, TableContract, TableSpec
 from runtime.contract.type_map import rule_for
 
 _RATE = re.compile(
@@ -33,22 +21,9 @@ _RATE = re.compile(
 _CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
 
 
+_MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
 # Where clocks change, this much local time happens twice.
 _DST_FOLD = timedelta(hours=1)
-
-
-def repeated(specs: list[TableSpec], where: str) -> Iterator[ConfigError]:
-    """Find tables that stand twice in the config."""
-    seen: set[SourceName] = set()
-    for spec in specs:
-        if spec.source in seen:
-            yield ConfigError(
-                "table stands twice",
-                subject=where,
-                got=spec.table_name,
-                remedy="keep one entry",
-            )
-        seen.add(spec.source)
 
 
 def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
@@ -89,6 +64,12 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
             )
     yield from _schedule_problems(spec, wrong)
     yield from _list_problems(spec, wrong)
+    if (spec.deleted_col is None) is (spec.deletes == "soft_column"):
+        yield wrong(
+            "deleted_col",
+            "belongs to deletes soft_column",
+            "a column with soft_column, none without",
+        )
 
 
 Wrong = Callable[..., ConfigError]
@@ -102,7 +83,7 @@ def _schedule_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
             "is not a schedule",
             "hourly, daily, rate(1 hour), rate(5 minutes) or cron(m h dom mon dow y)",
         )
-    for key in ("lookback", "margin", "max_holdback"):
+    for key in ("lookback", "margin", "max_holdback", "reconcile_interval"):
         if getattr(spec, key) < timedelta(0):
             yield wrong(key, "is negative", "PT0S or longer")
     if not timedelta(seconds=10) <= spec.merge_interval <= timedelta(hours=1):
@@ -161,6 +142,7 @@ def contract_problems(
     names = [column.name for _, column in contract.live]
     roles = {"primary_key": spec.key, "watermark_col": (spec.watermark_col,)}
     roles |= {"clustering": spec.clustering, "columns": spec.columns or ()}
+    roles |= {"deleted_col": (spec.deleted_col,) if spec.deleted_col else ()}
     for role, columns in roles.items():
         for name in columns:
             if name not in names:
@@ -218,6 +200,15 @@ def _type_problems(
                 allowed="any name but " + ", ".join(TARGET_METADATA),
                 remedy='leave it behind with "exclude"',
             )
+    mark = contract.column(spec.deleted_col or "")
+    if mark is not None and mark.plain_type not in ("boolean", *_MOMENTS):
+        yield ConfigError(
+            f"deleted_col {mark.name!r} has a type that marks nothing",
+            subject=subject,
+            got=mark.type,
+            allowed=", ".join(("boolean", *_MOMENTS)),
+            remedy="choose another column",
+        )
     watermark = contract.column(spec.watermark_col)
     if watermark is not None:
         yield from _watermark_problems(watermark, spec, subject)
@@ -226,11 +217,7 @@ def _type_problems(
 def _watermark_problems(
     column: Column, spec: TableSpec, subject: str
 ) -> Iterator[ConfigError]:
-    if column.plain_type not in (
-        "timestamp with time zone",
-        "timestamp without time zone",
-        "date",
-    ):
+    if column.plain_type not in _MOMENTS:
         yield ConfigError(
             f"watermark column {spec.watermark_col!r} has a type that cannot be one",
             subject=subject,
@@ -266,25 +253,3 @@ def changes_clocks(zone: str) -> bool:
         for month in range(1, 13)
     }
     return len(offsets) > 1
-
-
-def collisions(tables: list[Table]) -> Iterator[ConfigError]:
-    """Find tables that would share an object in Snowflake."""
-    seen: dict[str, str] = {}
-    for table in tables:
-        schema, name = table.spec.target
-        source = table.spec.source
-        for wanted, key in (
-            (f"{schema}.{name}", "target_table or target_schema"),
-            (landing_name(source), "name at the source"),
-            # Not a table, but a FROM clause would find it by the same name.
-            (stream_name(source), "name at the source"),
-        ):
-            other = seen.setdefault(wanted, table.spec.table_name)
-            if other != table.spec.table_name:
-                yield ConfigError(
-                    "shares an object in Snowflake with another table",
-                    subject=table.spec.table_name,
-                    got=f"{wanted} (also {other})",
-                    remedy=f"give one of them another {key}",
-                )

@@ -20,6 +20,7 @@ SYNC = "SYNC"
 MANIFESTS = "MANIFESTS"
 FILE_RECEIPTS = "FILE_RECEIPTS"
 QUARANTINE = "QUARANTINE"
+RECONCILES = "RECONCILES"
 # Schemas that a target table cannot stand in: ours, and Snowflake's own.
 TAKEN_SCHEMAS = (LANDING, SYNC, "INFORMATION_SCHEMA")
 # Columns of every target table beside the declared ones.
@@ -77,6 +78,10 @@ class SnowflakeObjects:
         """Return the stored name of a table's stream."""
         return stream_name(table.spec.source)
 
+    def keys_table(self, table: Table) -> str:
+        """Return the stored name of the table that keys wait in for their seal."""
+        return keys_name(table.spec.source)
+
     def task(self, table: Table) -> str:
         """Return the stored name of a table's merge task."""
         return self.landing(table, "_MERGE")
@@ -103,6 +108,11 @@ def stream_name(source: SourceName) -> str:
     return landing_name(source) + "_STREAM"
 
 
+def keys_name(source: SourceName) -> str:
+    """Return the stored name of the table that a table's keys wait in."""
+    return landing_name(source) + "_KEYS"
+
+
 def landing_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
     """Columns of the landing table: text by position, and where each row came from."""
     return (
@@ -114,6 +124,13 @@ def landing_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
             for place in range(1, table.contract.width + 1)
         ),
     )
+
+
+def keys_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
+    """Columns of the table that keys wait in: where each came from, and as landed."""
+    width = max(place for place, _ in table.keys)
+    kept = {"FILE_NAME", "FILE_ROW", *(f"C{place}" for place in range(1, width + 1))}
+    return tuple(column for column in landing_columns(table) if column.name in kept)
 
 
 def target_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
@@ -158,4 +175,8 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         + count("FILE_ROW")
         + text("STAMP", "KEY_TEXT", "COLUMN_NAME", "VALUE_TEXT", "REASON")
         + moment("QUARANTINED_AT"),
+        RECONCILES: text("TABLE_NAME", "SEAL", "STAMP")
+        + count("KEY_COUNT", "ROW_COUNT", "GONE_COUNT")
+        + text("DECISION")
+        + moment("DECIDED_AT"),
     }

@@ -7,6 +7,12 @@ one, whatever order files load in.
 """
 
 from runtime.contract.names import literal, quote_snowflake_column
+from runtime.contract.snowflake_deletes import (
+    IS_DATA,
+    NAME_PART,
+    NOW,
+    reconcile_statements,
+)
 from runtime.contract.snowflake_names import (
     FILE_RECEIPTS,
     LANDING,
@@ -17,9 +23,6 @@ from runtime.contract.snowflake_names import (
 )
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
-
-_FILE_PART = "SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', {})"
-_NOW = "CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)"
 
 
 def copy_statement(objects: SnowflakeObjects, table: Table) -> str:
@@ -68,11 +71,13 @@ def task_condition(objects: SnowflakeObjects, table: Table) -> str:
 
 def merge_block(objects: SnowflakeObjects, table: Table) -> str:
     """Render the body of a table's task: one transaction, all or nothing."""
-    statements = (
+    statements: tuple[str, ...] = (
         _quarantine(objects, table),
         _receipts(objects, table),
         _merge(objects, table),
     )
+    if table.spec.deletes == "reconcile":
+        statements += reconcile_statements(objects, table)
     body = ";\n".join(("BEGIN TRANSACTION", *statements, "COMMIT"))
     return (
         f"BEGIN\n{body};\n"
@@ -100,11 +105,12 @@ def _typed(objects: SnowflakeObjects, table: Table) -> str:
     )
     return (
         "raw AS (\n"
-        f"    SELECT file_name, file_row, {_FILE_PART.format(1)} AS stamp,\n"
-        f"      {_FILE_PART.format(2)}::NUMBER(5,0) AS width,\n"
+        f"    SELECT file_name, file_row, {NAME_PART.format(1)} AS stamp,\n"
+        f"      {NAME_PART.format(2)}::NUMBER(5,0) AS width,\n"
         f"      {texts},\n"
         f"      {values}\n"
         f"    FROM {stream}\n"
+        f"    WHERE {IS_DATA}\n"
         "  ),\n"
         "  typed AS (\n"
         f"    SELECT file_name, file_row, stamp, width, {texts}, {carried},\n"
@@ -147,7 +153,7 @@ def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
         f"    CASE misfit\n{names}\n    END,\n"
         f"    CASE misfit\n{texts}\n    END,\n"
         f"    CASE misfit\n{reasons}\n    END,\n"
-        f"    {_NOW}\n"
+        f"    {NOW}\n"
         "  FROM typed\n"
         "  WHERE misfit IS NOT NULL"
     )
@@ -198,7 +204,7 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
         "    GROUP BY file_name\n"
         "  )\n"
         f"  SELECT {literal(table.contract.table)}, file_name, loaded, applied,\n"
-        f"    loaded - applied - quarantined, quarantined, {_NOW}\n"
+        f"    loaded - applied - quarantined, quarantined, {NOW}\n"
         "  FROM counted"
     )
 
@@ -210,8 +216,8 @@ def _merge(objects: SnowflakeObjects, table: Table) -> str:
     own = {
         "_sync_stamp": "s.stamp",
         "_sync_file": "s.file_name",
-        "_sync_at": _NOW,
-        "_deleted_at": "NULL",
+        "_sync_at": NOW,
+        "_deleted_at": _deleted_at(table),
     }
     updates = [
         f"{quote_snowflake_column(column.target)} = {_newer(table, place, column)}"
@@ -235,6 +241,19 @@ def _merge(objects: SnowflakeObjects, table: Table) -> str:
         + f"\nWHEN NOT MATCHED THEN INSERT\n  ({', '.join(columns)})\n"
         f"  VALUES ({', '.join(inserts)})"
     )
+
+
+def _deleted_at(table: Table) -> str:
+    """A row that is there is alive, unless its own column says otherwise."""
+    if table.spec.deletes != "soft_column":
+        return "NULL"
+    [place] = [p for p, c in table.contract.live if c.name == table.spec.deleted_col]
+    column = table.contract.columns[place - 1]
+    if column.plain_type == "boolean":
+        return f"IFF(s.v{place}, {NOW}, NULL)"
+    if column.plain_type == "timestamp with time zone":
+        return f"CONVERT_TIMEZONE('UTC', s.v{place})::TIMESTAMP_NTZ(6)"
+    return f"s.v{place}::TIMESTAMP_NTZ(6)"
 
 
 def _newer(table: Table, place: int, column: Column) -> str:

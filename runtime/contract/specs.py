@@ -88,12 +88,21 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "incremental"
     deletes: Annotated[
         Literal["reconcile", "soft_column", "ignore"],
-        Meta(description="reconcile, soft_column or ignore"),
-    ] = "ignore"
+        Meta(
+            description="reconcile (rows whose key is gone), soft_column (rows that "
+            "deleted_col marks) or ignore"
+        ),
+    ] = "reconcile"
     deleted_col: Annotated[
         Name | None,
-        Meta(description="column that marks a row as deleted"),
+        Meta(description="column that marks a row as deleted: true, or a date or time"),
     ] = None
+    reconcile_interval: Annotated[
+        timedelta,
+        Meta(
+            description="how often all keys are compared; ISO 8601 duration such as P1D"
+        ),
+    ] = timedelta(days=1)
     max_delete_fraction: Annotated[
         float,
         Meta(gt=0, le=1, description="largest share of rows one reconcile may remove"),
@@ -171,9 +180,6 @@ AVAILABLE: dict[str, tuple[object, ...]] = {
     "watermark_unit": (None,),
     "id_lookback": (None,),
     "mode": ("incremental",),
-    "deletes": ("ignore",),
-    "deleted_col": (None,),
-    "max_delete_fraction": (0.1,),
     "masks": ({},),
     "where": (None,),
 }

@@ -71,6 +71,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         relfilenode: File of the table when the plan was made.
         contract: Fingerprint of the columns; another one starts the load anew.
         committed: Numbers of the chunks that stand in manifests.
+        keys_only: Whether only keys are exported, for a reconcile.
+        stamp: Of a reconcile, a snapshot that is older than all of its keys.
     """
 
     id: str
@@ -83,11 +85,20 @@ class Plan(Struct, frozen=True, kw_only=True):
     relfilenode: int = 0
     contract: str
     committed: tuple[int, ...] = ()
+    keys_only: bool = False
+    stamp: str = ""
 
     @property
     def mode(self) -> Mode:
         """What kind of run carries the plan out."""
+        if self.keys_only:
+            return "reconcile"
         return "first_load" if self.above is None else "incremental"
+
+    @property
+    def place(self) -> str:
+        """Which field of the ledger's state keeps the plan."""
+        return "reconcile" if self.keys_only else "load"
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "Plan":

@@ -26,6 +26,7 @@ from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter.chunks import Plan
 from runtime.exporter.credentials import AwsKeys, leased_user
+from runtime.exporter.exports import Exports
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease, Ledger
 from runtime.exporter.source import Source
@@ -50,13 +51,16 @@ class Surroundings:
     aws_keys: Callable[[], AwsKeys]
 
 
-def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
+def run_table(
+    table: Table, around: Surroundings, seconds: float, reconcile: bool = False
+) -> RunResult:
     """Sync one table once.
 
     Args:
         table: What to sync.
         around: Settings and clients.
         seconds: Time to plan for; everything must have ended by then.
+        reconcile: Whether to compare keys now, due or not.
 
     Returns:
         What was exported and committed.
@@ -78,18 +82,23 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
                     closing(Source(settings, user, started + seconds, name)) as source,
                     told(str(table.spec.source)),
                 ):
-                    work = Work(
+                    exports = Exports(
                         table=table,
                         settings=settings,
                         run=run,
-                        keys=keys,
                         lease=lease,
-                        lake=lake,
                         source=source,
                         started=started,
                         seconds=seconds,
                     )
-                    return work.go()
+                    return Work(
+                        table=table,
+                        settings=settings,
+                        lease=lease,
+                        lake=lake,
+                        exports=exports,
+                        reconcile=reconcile,
+                    ).go()
         except FencedError:
             # A newer run is at work, and says what is the matter.
             raise
@@ -104,10 +113,17 @@ def run_table(table: Table, around: Surroundings, seconds: float) -> RunResult:
 def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
     """Let the ledger follow manifests that a run committed before it died."""
     for manifest in lake.after(lease.state.seq):
-        changes: dict[str, Any] = {"seq": manifest.seq, "fresh": None}
+        changes: dict[str, Any] = {"seq": manifest.seq}
+        if manifest.mode == "reconcile":
+            changes |= {"reconcile": None, "reconciled_at": manifest.committed_at}
+            lease.save(**changes)
+            continue
+        changes["fresh"] = None
         if manifest.high is not None:
             changes |= {"watermark": manifest.high, "load": None}
             changes["contract"] = manifest.contract
+            if manifest.mode == "first_load":
+                changes["reconciled_at"] = manifest.committed_at
         elif lease.state.load is not None:
             plan = Plan.read(lease.state.load)
             keys = {file.key for file in manifest.files}

@@ -16,13 +16,14 @@ from msgspec import Struct
 from psycopg2 import sql
 
 from runtime.contract.dialect import DIALECT, session_options
-from runtime.contract.errors import DriftError, LeaseHeldError
+from runtime.contract.errors import LeaseHeldError
 from runtime.contract.names import quote_postgres
 from runtime.contract.records import ExportedFile
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 from runtime.exporter.credentials import DatabaseUser
+from runtime.exporter.drift import compare
 from runtime.exporter.source_errors import TooLargeError, told
 
 CONNECT_SECONDS = 10
@@ -184,15 +185,16 @@ class Source:
                 raise
 
     def export(
-        self, table: Table, condition: sql.Composable, key: str, stamp: str
+        self, table: Table, query: sql.Composable, key: str, stamp: str, columns: int
     ) -> ExportedFile | None:
-        """Let Aurora write the selected rows to one object.
+        """Let Aurora write a query's rows to one object.
 
         Args:
-            table: The table; its contract gives columns and order.
-            condition: Which rows.
+            table: The table that the rows are of.
+            query: What to write; see `select`.
             key: Object key; must never have been used before.
             stamp: Stamp of the open transaction's snapshot.
+            columns: Number of columns of the query.
 
         Returns:
             The object, or None when no row was selected.
@@ -201,12 +203,11 @@ class Source:
             TooLargeError: When the rows do not fit the time left or one object.
             ExportError: When Aurora could not write to S3.
         """
-        query = select(table, condition).as_string(self._connection)
         with told(f"{table.spec.source} -> s3://{self._settings.bucket}/{key}", True):
             self.cursor.execute(
                 _EXPORT,
                 {
-                    "query": query,
+                    "query": query.as_string(self._connection),
                     "bucket": self._settings.bucket,
                     "key": key,
                     "region": self._settings.region,
@@ -225,7 +226,7 @@ class Source:
         if rows == 0:
             return None
         return ExportedFile(
-            key=key, rows=rows, bytes=size, stamp=stamp, columns=table.contract.width
+            key=key, rows=rows, bytes=size, stamp=stamp, columns=columns
         )
 
 
@@ -240,55 +241,28 @@ def _without_lease(source: str) -> LeaseHeldError:
     return error
 
 
-def select(table: Table, condition: sql.Composable) -> sql.Composable:
-    """Render the query of an export: every contract column, in file order."""
+def select(
+    table: Table, condition: sql.Composable, keys_only: bool = False
+) -> sql.Composable:
+    """Render the query of an export: every contract column, in file order.
+
+    Args:
+        table: The table.
+        condition: Which rows.
+        keys_only: Leave all but the key empty, up to its last column.
+    """
+    left_out = {c.attnum for c in table.contract.columns if c.dropped}
+    width = table.contract.width
+    if keys_only:
+        keys = {column.attnum: place for place, column in table.keys}
+        left_out = {c.attnum for c in table.contract.columns if c.attnum not in keys}
+        width = max(keys.values())
     columns = [
-        "NULL" if c.dropped else rule_for(c).export(quote_postgres(c.name))
-        for c in table.contract.columns
+        "NULL" if c.attnum in left_out else rule_for(c).export(quote_postgres(c.name))
+        for c in table.contract.columns[:width]
     ]
     return sql.SQL("SELECT {} FROM {} WHERE {}").format(
         sql.SQL(", ".join(columns)),
         sql.Identifier(table.spec.source.schema, table.spec.source.name),
         condition,
     )
-
-
-def compare(table: Table, columns: list[Any] | None, keyed: bool) -> tuple[str, ...]:
-    """Compare the catalog with the contract.
-
-    Args:
-        table: The table with its contract.
-        columns: Number, name and type of each column in the catalog.
-        keyed: Whether a valid, immediate, unique index covers exactly the key, whose
-            columns are all NOT NULL.
-
-    Returns:
-        Names of columns that the contract lacks and the config does not leave out.
-
-    Raises:
-        DriftError: When a contract column is gone, renamed or of another type, or the
-            key is no longer unique.
-    """
-    source, found = str(table.spec.source), {c[0]: (c[1], c[2]) for c in columns or []}
-    refresh = f"run `aurora-sync contract refresh {source}` and deploy"
-    for _, column in table.contract.live:
-        now = found.pop(column.attnum, None)
-        if now != (column.name, column.type):
-            raise DriftError(
-                f"column {column.name!r} is not what the contract says",
-                subject=source,
-                got="nothing" if now is None else f"{now[0]} {now[1]}",
-                allowed=f"{column.name} {column.type}",
-                remedy=refresh,
-            )
-    if not keyed:
-        raise DriftError(
-            "no valid unique index covers exactly the key, all of it NOT NULL",
-            subject=source,
-            got=", ".join(table.spec.key),
-            remedy=f"create one, or correct primary_key; then {refresh}",
-        )
-    left_out = set(table.spec.exclude)
-    if table.spec.columns is not None:
-        return ()
-    return tuple(name for name, _ in found.values() if name not in left_out)

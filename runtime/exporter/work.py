@@ -10,71 +10,71 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from psycopg2 import sql
 
-from runtime.contract.errors import SourceUnavailableError
-from runtime.contract.names import LakeKeys
-from runtime.contract.records import (
-    ExportedFile,
-    Manifest,
-    RunResult,
-    fingerprint,
-    ledger_key,
-)
+from runtime.contract.records import ExportedFile, Manifest, RunResult, fingerprint
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
-from runtime.exporter import chunks, watermark
+from runtime.exporter import watermark
 from runtime.exporter.chunks import Chunk, Plan
+from runtime.exporter.exports import Exports
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease
-from runtime.exporter.source import Relation, Source
 from runtime.exporter.source_errors import TooLargeError
 from runtime.exporter.watermark import Safe, Window
 
 
 @dataclass(kw_only=True)
 class Work:
-    """The work of one run, with everything at hand."""
+    """The work of one run.
+
+    Attributes:
+        table: What to sync.
+        settings: The exporter's settings.
+        lease: The right to change the table's ledger.
+        lake: Where manifests go.
+        exports: Makes files.
+        reconcile: Whether to compare keys now, due or not.
+    """
 
     table: Table
     settings: ExporterSettings
-    run: str
-    keys: LakeKeys
     lease: Lease
     lake: Lake
-    source: Source
-    started: float
-    seconds: float
-    relation: Relation | None = None
-
-    @property
-    def identity(self) -> dict[str, Any] | None:
-        """Identity of the source relation, as this run or the last one saw it."""
-        seen = self.relation
-        return {"oid": seen.oid} if seen else self.lease.state.source
+    exports: Exports
+    reconcile: bool = False
 
     def go(self) -> RunResult:
+        """Bring rows over; then, when that is due, the keys.
+
+        A reconcile that the time does not suffice for goes on in the next run.
+        """
+        result = self._rows()
+        if result.status == "done" and self._reconcile_due():
+            return self._keys(result)
+        return result
+
+    def _rows(self) -> RunResult:
         """Choose what kind of run is due, and do it."""
         state, shape = self.lease.state, fingerprint(self.table)
         if state.load is not None:
             plan = Plan.read(state.load)
             if plan.contract == shape:
                 return self._load(plan)
-        safe = watermark.read_safe(self.source.cursor, self.table)
+        safe = watermark.read_safe(self.exports.source.cursor, self.table)
         if state.watermark is None or state.contract != shape:
             # Under a new contract every row goes out again, and the watermark may mean
             # something else.
-            load = Plan(id=self.run, contract=shape, high=safe.high, chunks=())
+            load = Plan(id=self.exports.run, contract=shape, high=safe.high, chunks=())
             return self._load(load, safe.holder)
         window = watermark.window(
-            self.source.cursor, self.table, safe, state.watermark, state.fresh
+            self.exports.source.cursor, self.table, safe, state.watermark, state.fresh
         )
         return self._incremental(safe, window, shape)
 
     def _incremental(self, safe: Safe, window: Window, shape: str) -> RunResult:
-        watermark.check_without_watermark(self.source.cursor, self.table)
+        watermark.check_without_watermark(self.exports.source.cursor, self.table)
         plan = Plan(
-            id=self.run,
+            id=self.exports.run,
             above=window.above,
             low=window.low,
             high=window.high,
@@ -82,9 +82,10 @@ class Work:
             contract=shape,
         )
         try:
-            file = self._export(plan, 0, Chunk())
+            file = self.exports.file(plan, 0, Chunk())
         except TooLargeError as error:
-            return self._cut_smaller(plan, error)
+            self.exports.cut_smaller(plan, error)
+            return self._result("more", plan)
         files = (file,) if file else ()
         seq = None
         if files or window.moved or self._heartbeat_due():
@@ -104,28 +105,14 @@ class Work:
     def _load(self, plan: Plan, holder: dict[str, Any] | None = None) -> RunResult:
         """Export the chunks that are still missing, as many as the time allows."""
         if plan.above is None:
-            watermark.check_without_watermark(self.source.cursor, self.table)
-        if not plan.chunks:
-            plan = self._cut(plan)
-        ledger, several = self.lease.ledger, len(plan.chunks) > 1
-        done = ledger.chunks(plan.id) if several else {}
-        longest, fresh = 0.0, 0
-        for number, chunk in enumerate(plan.chunks):
-            if number in done:
-                continue
-            begun = time.monotonic()
-            if fresh and begun + longest > self.started + self.seconds:
-                break
-            try:
-                done[number] = self._export(plan, number, chunk)
-            except TooLargeError as error:
-                if fresh:
-                    break
-                return self._cut_smaller(plan, error)
-            if several:
-                ledger.finish_chunk(plan.id, number, done[number])
-            longest = max(longest, time.monotonic() - begun)
-            fresh += 1
+            watermark.check_without_watermark(self.exports.source.cursor, self.table)
+        try:
+            if not plan.chunks:
+                plan = self.exports.cut(plan)
+            done = self.exports.advance(plan)
+        except TooLargeError as error:
+            self.exports.cut_smaller(plan, error)
+            return self._result("more", plan)
         return self._commit_load(plan, done, holder)
 
     def _commit_load(
@@ -153,66 +140,40 @@ class Work:
             load=None if finished else rest.to_ledger(),
             # Not before the last chunk: until then old rows lack the new columns.
             contract=plan.contract if finished else self.lease.state.contract,
+            # All that was there has just come over.
+            **({"reconciled_at": _now()} if finished and plan.above is None else {}),
         )
 
-    def _cut(self, plan: Plan) -> Plan:
-        """Cut the table into the plan's chunks; a single one needs no ledger entry."""
-        ranges = chunks.cut(
-            self.source.cursor,
-            self.table,
-            chunk_bytes=self.settings.chunk_bytes,
-            at_least=plan.pieces,
-        )
-        plan = msgspec.structs.replace(plan, chunks=ranges)
-        if ranges[0].kind == "ctid":
-            # Ranges of blocks hold only for the file that they were cut from.
-            with self.source.snapshot(self.table, self._lock()) as relation:
-                file = relation.relfilenode
-            plan = msgspec.structs.replace(plan, relfilenode=file)
-        if len(ranges) > 1:
-            self.lease.save(load=plan.to_ledger())
-        return plan
+    def _reconcile_due(self) -> bool:
+        state, spec = self.lease.state, self.table.spec
+        # The file may have taken long; keys can wait for the next run.
+        if spec.deletes != "reconcile" or not self.exports.half_the_time_is_left():
+            return False
+        if self.reconcile or state.reconcile or state.reconciled_at is None:
+            return True
+        age = datetime.now(UTC) - datetime.fromisoformat(state.reconciled_at)
+        return age >= spec.reconcile_interval
 
-    def _cut_smaller(self, plan: Plan, error: TooLargeError) -> RunResult:
-        """Not one chunk fitted: the next invocation goes on with smaller ones.
-
-        Raises:
-            TooLargeError: When the table cannot be cut any smaller.
-        """
-        if plan.pieces >= chunks.MOST_CHUNKS:
-            raise error
-        pieces = max(8, 4 * len(plan.chunks), 4 * plan.pieces)
-        smaller = msgspec.structs.replace(
-            plan, id=self.run, chunks=(), pieces=pieces, committed=()
-        )
-        self.lease.save(load=smaller.to_ledger())
-        return self._result("more", plan)
-
-    def _export(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
-        """One export transaction: lock, catalog check, snapshot, file."""
-        rows = (
-            watermark.finite(self.table)
-            if plan.above is None
-            else watermark.newer_than(self.table, plan.above)
-        )
-        with self.source.snapshot(self.table, self._lock()) as relation:
-            self.relation = relation
-            if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
-                self.lease.save(load=None)
-                raise SourceUnavailableError(
-                    "the table was rewritten during its load",
-                    subject=str(self.table.spec.source),
-                    remedy="the next run starts the load anew",
-                )
-            stamp = f"{self.lease.state.generation:06d}-{relation.stamp}"
-            return self.source.export(
-                self.table,
-                sql.SQL("({}) AND ({})").format(chunk.condition(self.table), rows),
-                self.keys.export_key(
-                    self.run, stamp, self.table.contract.width, f"c{number:06d}"
-                ),
-                stamp,
-            )
+    def _keys(self, result: RunResult) -> RunResult:
+        """Export all keys, and a seal that lists their files."""
+        state, shape = self.lease.state, fingerprint(self.table)
+        plan = Plan(id=self.exports.run, contract=shape, chunks=(), keys_only=True)
+        if state.reconcile and state.reconcile["contract"] == shape:
+            plan = Plan.read(state.reconcile)
+        try:
+            if not plan.chunks:
+                plan = self.exports.cut(plan)
+            done = self.exports.advance(plan)
+        except TooLargeError as error:
+            self.exports.cut_smaller(plan, error)
+            return msgspec.structs.replace(result, status="more")
+        if len(done) < len(plan.chunks):
+            return msgspec.structs.replace(result, status="more")
+        files = tuple(file for _, file in sorted(done.items()) if file is not None)
+        seq = self._commit(plan, None, (*files, self.exports.seal(plan, files)))
+        self.lease.save(seq=seq, reconcile=None, reconciled_at=_now())
+        keys = sum(file.rows for file in files)
+        return msgspec.structs.replace(result, reconcile_seq=seq, keys_exported=keys)
 
     def _commit(
         self, plan: Plan, high: str | None, files: tuple[ExportedFile, ...]
@@ -221,13 +182,13 @@ class Work:
         manifest = Manifest(
             table=str(self.table.spec.source),
             seq=state.seq + 1,
-            run=self.run,
+            run=self.exports.run,
             mode=plan.mode,
             generation=state.generation,
             low=plan.low,
             high=high,
             contract=plan.contract,
-            source=self.identity or {},
+            source=self.exports.identity or {},
             files=files,
             committed_at=datetime.now(UTC).isoformat(),
         )
@@ -249,10 +210,10 @@ class Work:
         result = self._result(
             status, plan, seq=seq, files=files, low=plan.low, high=high, held_by=held_by
         )
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = _now()
         before = self.lease.state.last_run or {}
         last_run = {
-            "run": self.run,
+            "run": self.exports.run,
             "mode": plan.mode,
             "seq": seq,
             "rows_exported": result.rows_exported,
@@ -268,8 +229,12 @@ class Work:
             held_by=held_by,
             last_run=last_run,
             refusal=None,
-            source=self.identity,
-            drift=self.relation.drift if self.relation else self.lease.state.drift,
+            source=self.exports.identity,
+            drift=(
+                self.exports.relation.drift
+                if self.exports.relation
+                else self.lease.state.drift
+            ),
             **changes,
         )
         return result
@@ -279,13 +244,13 @@ class Work:
         return RunResult(
             status=status,
             table=str(self.table.spec.source),
-            run=self.run,
+            run=self.exports.run,
             mode=plan.mode,
             files=files,
             rows_exported=sum(file.rows for file in files),
             bytes=sum(file.bytes for file in files),
-            seconds=round(time.monotonic() - self.started, 3),
-            drift=self.relation.drift if self.relation else (),
+            seconds=round(time.monotonic() - self.exports.started, 3),
+            drift=self.exports.relation.drift if self.exports.relation else (),
             **more,
         )
 
@@ -296,5 +261,6 @@ class Work:
         silence = datetime.now(UTC) - datetime.fromisoformat(last)
         return silence.total_seconds() > self.settings.heartbeat_seconds
 
-    def _lock(self) -> str:
-        return ledger_key(self.settings.stack, self.table.spec.source)
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -97,11 +97,18 @@ def source_side(table: Table) -> Side:
                 f"CASE WHEN {quoted} IS NOT NULL "
                 f"THEN pg_catalog.concat({rule.export(quoted)}) END"
             )
-    include = table.spec.null_watermark == "include"
-    watermark = quote_postgres(table.spec.watermark_col)
+    conditions = []
+    if table.spec.null_watermark != "include":
+        watermark = quote_postgres(table.spec.watermark_col)
+        conditions.append(f"pg_catalog.isfinite({watermark})")
+    if table.spec.deletes == "soft_column":
+        mark = table.contract.column(table.spec.deleted_col or "")
+        assert mark is not None  # the loader refuses such a contract
+        empty = "IS NOT TRUE" if mark.plain_type == "boolean" else "IS NULL"
+        conditions.append(f"{quote_postgres(mark.name)} {empty}")
     return Side(
         name=table.spec.source.sql,
-        where="TRUE" if include else f"pg_catalog.isfinite({watermark})",
+        where=" AND ".join(conditions) or "TRUE",
         # Collation C: the order of the hexadecimal digits as Snowflake has it.
         md5="pg_catalog.md5(pg_catalog.convert_to({}, 'UTF8')) COLLATE \"C\"",
         prefix="('x' || pg_catalog.left({}, 15))::pg_catalog.bit(60)"

@@ -13,10 +13,11 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from runtime.contract.collisions import collisions, repeated
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import contract_path, convert, load_specs, read_json
 from runtime.contract.names import SourceName
-from runtime.contract.rules import collisions, repeated, spec_problems
+from runtime.contract.rules import spec_problems
 from runtime.contract.specs import Table, TableContract, TableSpec
 from runtime.ops.discover import discover
 from runtime.ops.files import exclusive, write_all

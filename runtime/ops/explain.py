@@ -24,7 +24,6 @@ from runtime.ops.compare import parse_float, parse_json, same
 from runtime.ops.source import told
 from runtime.ops.warehouse import Warehouse
 
-# A row is exported once per change and lookback; older versions are of no interest.
 _MOST_VERSIONS = 50
 
 Fate = Literal["in the target", "superseded", "in quarantine", "not merged yet"]
@@ -39,8 +38,7 @@ class Version(Struct, frozen=True, kw_only=True):
         stamp: Stamp of the snapshot that the file shows.
         watermark: The row's watermark in it.
         run: Number of the run's manifest; None while that has not arrived.
-        low: Watermark that the run read above, before lookback.
-        high: Watermark that the run moved to.
+        low: Watermark that the run read above, before lookback; high: moved on to.
         reason: Why it stands in quarantine.
     """
 
@@ -67,9 +65,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         key: The key's columns and their canonical texts.
         verdict: What it comes to.
         sound: Whether both sides agree, or will without anybody's help.
-        watermark: The row's watermark in Aurora; None when the row is not there.
-        exported_through: Watermark up to which everything has been exported.
-        held_by: Who holds that back.
+        watermark: The row's watermark in Aurora; None without row.
         versions: What was exported of it, oldest first.
         differs: Columns that differ between the sides.
     """
@@ -202,7 +198,8 @@ class Explaining:
             f"{quote_postgres(column.name)} = {self._cast(text, column)}"
             for (_, column), text in zip(self._table.keys, self._key, strict=True)
         )
-        side = replace(source_side(self._table), where=keys)
+        side = source_side(self._table)
+        side = replace(side, where=f"{side.where} AND {keys}")
         # Without a watermark a row goes out with every run.
         due = f"COALESCE({watermark} > {low} - {lookback}, TRUE)"
         head = f"{watermark}::pg_catalog.text, {due}"
@@ -297,7 +294,7 @@ def _verdict(
         ("not merged yet" in fates, True, "exported, and not merged yet"),
         (in_source and due, True, "the next run exports it"),
         (fates[-1:] == ["in quarantine"], False, "stands in quarantine"),
-        (not in_source, False, "deleted in Aurora; deletes are not synced"),
+        (not in_source, False, "gone from Aurora; no reconcile has marked it yet"),
         (True, False, "its watermark did not move when it changed"),
     )
     return next((sound, text) for holds, sound, text in rules if holds)

@@ -67,6 +67,7 @@ class Exporter:
         *,
         wait: bool,
         deadline: float,
+        reconcile: bool = False,
         tell: Tell = lambda text: None,
     ) -> tuple[RunResult, ...]:
         """Run one table until everything that is due has been exported.
@@ -75,6 +76,7 @@ class Exporter:
             source: The table.
             wait: Whether to wait for another run of the table to end first.
             deadline: When to stop beginning anything, by `time.monotonic`.
+            reconcile: Whether to compare all keys too, due or not.
             tell: Told what happens, for people who watch.
 
         Returns:
@@ -90,7 +92,7 @@ class Exporter:
         lease_deadline = min(deadline, time.monotonic() + LEASE_SECONDS)
         while True:
             tell("exporting")
-            result = self.invoke(source)
+            result = self.invoke(source, reconcile)
             if result.status in ("failed", "busy"):
                 self._failed(source, result, wait, lease_deadline, tell)
                 continue
@@ -100,20 +102,20 @@ class Exporter:
             tell(f"loading: {sum(each.rows_exported for each in done)} rows so far")
             if time.monotonic() > deadline:
                 raise FunctionError(
-                    "the first load is not finished within the time-out",
+                    "not everything is exported within the time-out",
                     subject=str(source),
                     got=f"{sum(each.rows_exported for each in done)} rows so far",
                     remedy="it goes on with the next run; call sync again, or set a "
                     "longer --timeout",
                 )
 
-    def invoke(self, source: SourceName) -> RunResult:
+    def invoke(self, source: SourceName, reconcile: bool = False) -> RunResult:
         """Invoke the function once and return its answer.
 
         Raises:
             FunctionError: When it cannot be invoked, or ended without an answer.
         """
-        payload = {"table": str(source), "report_errors": True}
+        payload = {"table": str(source), "report_errors": True, "reconcile": reconcile}
         try:
             answer = self._client.invoke(
                 FunctionName=self._function,

@@ -45,6 +45,7 @@ class SyncOutcome(Struct, frozen=True, kw_only=True):
         high: Commit-safe high.
         held_by: Who holds the watermark back.
         drift: Columns at the source that the contract lacks.
+        keys_exported: Keys that were compared; None when they were not.
         merged_through: Watermark up to which the target is complete.
         error: Why it failed.
     """
@@ -64,6 +65,7 @@ class SyncOutcome(Struct, frozen=True, kw_only=True):
     rows_quarantined: int = 0
     files: int = 0
     bytes: int = 0
+    keys_exported: int | None = None
     seconds: float = 0.0
     merged_through: str | None = None
     error: dict[str, Any] | None = None
@@ -96,6 +98,7 @@ class Syncing:
         warehouse: Follows merges; None when nobody waits for them.
         timeout: Longest time for all tables together, in seconds.
         tell: Told table and what happens, for people who watch; by any thread.
+        reconcile: Whether to compare all keys too, due or not.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Syncing:
         warehouse: Warehouse | None,
         timeout: float,
         tell: Tell = lambda table, text: None,
+        reconcile: bool = False,
     ) -> None:
         self._exporter = exporter
         self._ledger = ledger
@@ -112,6 +116,7 @@ class Syncing:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._tell = tell
+        self._reconcile = reconcile
         self._waiting: queue.SimpleQueue[Table] = queue.SimpleQueue()
         self._exported: queue.SimpleQueue[
             tuple[Table, tuple[RunResult, ...] | BaseException]
@@ -158,6 +163,7 @@ class Syncing:
                     table.spec.source,
                     wait=self._warehouse is not None,
                     deadline=self._deadline,
+                    reconcile=self._reconcile,
                     tell=partial(self._tell, table.contract.table),
                 )
                 self._exported.put((table, results))
@@ -175,7 +181,7 @@ class Syncing:
         elif self._warehouse is None:
             self._end(_outcome(table, results, "exported"))
         else:
-            wanted = results[-1].seq
+            wanted = results[-1].reconcile_seq or results[-1].seq
             if wanted is None:
                 # Nothing was due now; an earlier run may still be on its way.
                 state = self._ledger.states([table.spec.source])[table.spec.source]
@@ -278,6 +284,7 @@ def _outcome(
         rows_exported=sum(each.rows_exported for each in results),
         files=sum(len(each.files) for each in results),
         bytes=sum(each.bytes for each in results),
+        keys_exported=last.keys_exported if last and last.reconcile_seq else None,
         seconds=round(sum(each.seconds for each in results), 3),
     )
 

@@ -61,7 +61,7 @@ def test_a_deleted_row_is_named_as_left_behind(wide):
     wide.aurora("DELETE FROM public.wide WHERE b = 903")
     found = explained(wide, "y", "903", status=1)
     assert not found["in_source"] and found["in_target"]
-    assert found["verdict"] == "deleted in Aurora; deletes are not synced"
+    assert found["verdict"] == "gone from Aurora; no reconcile has marked it yet"
 
 
 def test_a_row_that_changed_behind_its_watermark_is_named(wide):

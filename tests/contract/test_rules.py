@@ -2,7 +2,8 @@
 
 import pytest
 
-from runtime.contract.rules import collisions, contract_problems
+from runtime.contract.collisions import collisions
+from runtime.contract.rules import contract_problems
 from runtime.contract.specs import Table
 from tests.factories import (
     ORDERS,
@@ -186,13 +187,18 @@ def test_tables_that_differ_in_letter_case_alone_share_target_and_landing():
         "PUBLIC.ORDERS (also public.orders)",
         "PUBLIC__ORDERS (also public.orders)",
         "PUBLIC__ORDERS_STREAM (also public.orders)",
+        "PUBLIC__ORDERS_KEYS (also public.orders)",
     ]
 
 
 def test_tables_whose_landing_names_join_to_one_are_refused():
     assert collide(
         make_table(table_name="a_.b"), make_table(table_name="a._b", target_table="c")
-    ) == ["A___B (also a_.b)", "A___B_STREAM (also a_.b)"]
+    ) == [
+        "A___B (also a_.b)",
+        "A___B_STREAM (also a_.b)",
+        "A___B_KEYS (also a_.b)",
+    ]
 
 
 def test_a_table_named_like_the_stream_of_another_is_refused():

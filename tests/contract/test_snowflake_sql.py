@@ -101,7 +101,7 @@ def statements(table: Table, objects: SnowflakeObjects = OBJECTS) -> list[str]:
 
 
 def merge_of(table: Table) -> exp.Merge:
-    merge = parse(statements(table)[-1])
+    merge = parse(statements(table)[2])
     assert isinstance(merge, exp.Merge)
     return merge
 
@@ -109,10 +109,27 @@ def merge_of(table: Table) -> exp.Merge:
 @tables
 @pytest.mark.parametrize("objects", [OBJECTS, ODD], ids=["plain", "odd"])
 def test_each_statement_of_the_task_is_snowflakes(table, objects):
-    quarantine, receipts, merge = map(parse, statements(table, objects))
-    assert isinstance(quarantine, exp.Insert)
-    assert isinstance(receipts, exp.Insert)
-    assert isinstance(merge, exp.Merge)
+    kinds = [type(parse(statement)) for statement in statements(table, objects)]
+    rows = [exp.Insert, exp.Insert, exp.Merge]
+    keys = [exp.Insert, exp.Insert, exp.Insert, exp.Merge, exp.Delete]
+    assert kinds == rows + keys
+
+
+def test_keys_are_only_compared_where_that_is_wanted():
+    for deletes, length in (("ignore", 3), ("soft_column", 3), ("reconcile", 8)):
+        mark = "status" if deletes == "soft_column" else None
+        columns = (ORDERS[0], ("status", "boolean"), ORDERS[2])
+        table = make_table(columns, deletes=deletes, deleted_col=mark)
+        assert len(statements(table)) == length
+
+
+@pytest.mark.parametrize("kind", ["boolean", TZ, "timestamp without time zone", "date"])
+def test_a_row_is_deleted_when_its_own_column_says_so(kind):
+    columns = (ORDERS[0], ("gone", kind), ORDERS[2])
+    table = make_table(columns, deletes="soft_column", deleted_col="gone")
+    update, insert = merge_of(table).args["whens"].expressions
+    for when in (update, insert):
+        assert "S.V2" in when.sql("snowflake").upper().split("_SYNC_AT")[-1]
 
 
 @tables
@@ -250,7 +267,7 @@ def test_no_source_column_can_be_mistaken_for_ours():
         r"(file_name|file_row|stamp|width|misfit|place|wins|loaded|applied|quarantined"
         r"|[cv]\d+)\Z"
     )
-    quarantine, receipts, merge = map(parse, statements(TABLES["hostile names"]))
+    quarantine, receipts, merge = map(parse, statements(TABLES["hostile names"])[:3])
     using = merge.args["using"].this
     for part in (quarantine.expression, receipts.expression, using):
         for column in part.find_all(exp.Column):
@@ -258,7 +275,7 @@ def test_no_source_column_can_be_mistaken_for_ours():
 
 
 def test_rows_that_do_not_cast_are_quarantined_and_left_out():
-    quarantine, _, merge = statements(TABLES["every type"])
+    quarantine, _, merge = statements(TABLES["every type"])[:3]
     assert quarantine.endswith("WHERE misfit IS NOT NULL")
     assert "WHERE misfit IS NULL" in merge
 

@@ -17,7 +17,13 @@ from tests.factories import (
 
 ENTRY_SCHEMA = msgspec.json.schema(TableSpec)
 CONTRACT_SCHEMA = msgspec.json.schema(TableContract)
-DURATIONS = {"lookback", "margin", "max_holdback", "merge_interval"}
+DURATIONS = {
+    "lookback",
+    "reconcile_interval",
+    "margin",
+    "max_holdback",
+    "merge_interval",
+}
 
 
 def is_valid(value: object, schema: dict) -> bool:

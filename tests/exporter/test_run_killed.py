@@ -70,8 +70,8 @@ class Mortal:
 
 def mortal_source(life: Life) -> type[Source]:
     class MortalSource(Source):
-        def export(self, table, condition, key, stamp):
-            return life.step(Source.export, self, table, condition, key, stamp)
+        def export(self, table, query, key, stamp, columns):
+            return life.step(Source.export, self, table, query, key, stamp, columns)
 
     return MortalSource
 

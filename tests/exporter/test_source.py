@@ -18,6 +18,7 @@ from runtime.contract.errors import (
 )
 from runtime.exporter import source as source_module
 from runtime.exporter.credentials import DatabaseUser
+from runtime.exporter.source import select
 from runtime.exporter.source_errors import TooLargeError
 from tests.exporter.conftest import BUCKET, ORDERS, ROLE_FACT, Scene
 
@@ -40,7 +41,8 @@ def look(scene: Scene, table):
 def export(scene: Scene, table, condition=ALL, seconds: float = 60, key: str = ""):
     key = key or scene.keys(table).export_key("run", "stamp", 3, "c")
     with scene.source(seconds) as source, source.snapshot(table, "lock"):
-        return source.export(table, condition, key, "stamp")
+        query, width = select(table, condition), table.contract.width
+        return source.export(table, query, key, "stamp", width)
 
 
 def body(scene: Scene, key: str) -> str:
@@ -109,7 +111,8 @@ def test_an_export_that_waited_for_a_dropped_column_finds_the_drift(scene, order
 def test_all_of_a_transaction_shows_one_moment(scene, orders):
     with scene.source() as source, source.snapshot(orders, "lock"):
         scene.sql("INSERT INTO orders VALUES (11, 's')")
-        file = source.export(orders, ALL, scene.keys(orders).exports + "a", "stamp")
+        key = scene.keys(orders).exports + "a"
+        file = source.export(orders, select(orders, ALL), key, "stamp", 3)
     assert file.rows == 10
 
 

@@ -317,7 +317,10 @@ def test_what_holds_data_outlives_a_mistake(graph):
         "snowflake-database",
         "snowflake-schema-PUBLIC",
         "snowflake-schema-SYNC",
-        *(f"landing-{name}" for name in ("manifests", "quarantine", "file_receipts")),
+        *(
+            f"landing-{name}"
+            for name in ("manifests", "quarantine", "file_receipts", "reconciles")
+        ),
         *(f"table-{name}-target" for name in TABLES),
     }
     ledger = graph.one("aws:dynamodb/table").inputs
@@ -534,7 +537,7 @@ def test_the_number_of_resources_grows_by_few_per_table(with_tables):
         return len([each for each in graph.resources if each.custom])
 
     one, many = count(1), count(11)
-    assert (many - one) / 10 == 7
+    assert (many - one) / 10 == 8
 
 
 LONG = "a" * 63

@@ -115,12 +115,12 @@ class Sandbox:
         found: dict[str, Any] = self.local.fact("outputs")
         return found
 
-    def tick(self, table: Table) -> dict[str, Any]:
+    def tick(self, table: Table, **more: Any) -> dict[str, Any]:
         """Invoke the exporter as the table's schedule does; return its answer."""
         [target] = self.aws("events").list_targets_by_rule(
             Rule=f"aurora-sync_local_{table.spec.source.slug}"
         )["Targets"]
-        event = json.loads(target["Input"]) | {"report_errors": True}
+        event = json.loads(target["Input"]) | {"report_errors": True} | more
         answer = self.aws("lambda").invoke(
             FunctionName=target["Arn"], Payload=json.dumps(event)
         )
@@ -141,6 +141,15 @@ class Sandbox:
                 return
             time.sleep(0.1)
         pytest.fail(f"manifest {seq} is not merged after {MERGE_SECONDS} s: {found}")
+
+    def quiet(self, table: Table) -> None:
+        """Wait until the table's task has taken what has landed."""
+        name = f"PUBLIC__{table.spec.source.name.upper()}_STREAM"
+        question = f"SELECT SYSTEM$STREAM_HAS_DATA('ANALYTICS.LANDING.{name}')"
+        deadline = time.monotonic() + MERGE_SECONDS
+        while self.snowflake(question) != [(False,)]:
+            assert time.monotonic() < deadline, f"{name} still has rows"
+            time.sleep(0.1)
 
     def sync(self, table: Table) -> dict[str, Any]:
         """Run one sync and wait until what it exported is merged."""

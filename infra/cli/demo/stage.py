@@ -71,8 +71,12 @@ class Stage:
             with connection.cursor() as cursor:
                 yield cursor
 
-    def sync(self, *tables: Table) -> tuple[SyncOutcome, ...]:
+    def sync(self, *tables: Table, reconcile: bool = False) -> tuple[SyncOutcome, ...]:
         """Run tables and follow them until merged.
+
+        Args:
+            tables: Which ones.
+            reconcile: Whether to compare all keys too.
 
         Raises:
             LocalError: When one failed.
@@ -80,7 +84,12 @@ class Stage:
         target = self.target
         with target.warehouse() as warehouse, output.Watch() as watch:
             outcomes = Syncing(
-                target.exporter, target.ledger, warehouse, _SYNC_SECONDS, watch.tell
+                target.exporter,
+                target.ledger,
+                warehouse,
+                _SYNC_SECONDS,
+                watch.tell,
+                reconcile,
             ).run(tables)
         for each in outcomes:
             if each.error is not None:
@@ -92,15 +101,14 @@ class Stage:
                 )
         return outcomes
 
-    def verify(self, *names: str, equal: bool = True) -> None:
-        """Compare tables and tell what came out; all but the scheduled by default.
+    def verify(self, *names: str) -> None:
+        """Compare tables, all but the scheduled by default, and tell that they agree.
 
         Args:
             names: Source tables.
-            equal: What must come out.
 
         Raises:
-            LocalError: When it comes out otherwise.
+            LocalError: When they are not.
         """
         page = self.page
         chosen = select_tables(self.config, names) if names else self.others()
@@ -109,22 +117,18 @@ class Stage:
             with self.target.warehouse() as warehouse, output.Watch() as watch:
                 found = verifying.verify(chosen, aurora, warehouse, watch.tell)
         page.fact(verdicts=[msgspec.to_builtins(each) for each in found])
-        for each in found:
-            if each.verdict != "equal":
-                page.say(
-                    f"{each.table}: {each.verdict}: {each.missing} missing, "
-                    f"{each.extra} extra, {each.different} different",
-                    "yellow",
-                )
-        if verifying.sound(found):
-            rows = sum(each.source_rows or 0 for each in found)
-            page.say(
-                f"Equal: {output.plural(len(found), 'table')}, {rows:,} rows,"
-                " by count and checksum, column by column.",
-                "green",
+        if not verifying.sound(found):
+            raise LocalError(
+                "both sides differ",
+                subject=", ".join(e.table for e in found if e.verdict != "equal"),
+                remedy=_REMEDY,
             )
-        if verifying.sound(found) is not equal:
-            raise LocalError("came out otherwise", subject="verify", remedy=_REMEDY)
+        rows = sum(each.source_rows or 0 for each in found)
+        page.say(
+            f"Equal: {output.plural(len(found), 'table')}, {rows:,} rows,"
+            " by count and checksum, column by column.",
+            "green",
+        )
 
     def scheduled_run(self, table: Table) -> dict[str, Any]:
         """Wait until what the schedule started is merged; return its row of SYNC_RUNS.

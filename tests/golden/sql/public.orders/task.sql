@@ -9,6 +9,7 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(19,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(12,2)) AS v4, c5 AS v5, TRY_CAST(c6 AS TIMESTAMP_TZ(6)) AS v6, TRY_CAST(c7 AS TIMESTAMP_TZ(6)) AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_STREAM
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -62,6 +63,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(19,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(12,2)) AS v4, c5 AS v5, TRY_CAST(c6 AS TIMESTAMP_TZ(6)) AS v6, TRY_CAST(c7 AS TIMESTAMP_TZ(6)) AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_STREAM
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -106,6 +108,7 @@ USING (
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(19,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(12,2)) AS v4, c5 AS v5, TRY_CAST(c6 AS TIMESTAMP_TZ(6)) AS v6, TRY_CAST(c7 AS TIMESTAMP_TZ(6)) AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_STREAM
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -138,6 +141,165 @@ WHEN MATCHED AND s.stamp > COALESCE(t._sync_stamp, '') THEN UPDATE SET
 WHEN NOT MATCHED THEN INSERT
   (order_id, customer_id, status, total, note, placed_at, updated_at, _sync_stamp, _sync_file, _sync_at, _deleted_at)
   VALUES (s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, s.stamp, s.file_name, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6), NULL);
+INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
+  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,
+   rows_quarantined, merged_at)
+  SELECT 'public.orders', file_name,
+    COUNT(DISTINCT file_row), 0, COUNT(DISTINCT file_row), 0, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
+  FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_STREAM
+  WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+  GROUP BY file_name;
+INSERT INTO SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS (file_name, file_row, c1)
+  SELECT file_name, file_row, c1
+  FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_STREAM
+  WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c';
+INSERT INTO SHOP_DEV.SYNC.RECONCILES
+  (table_name, seal, stamp, key_count, row_count, gone_count, decision,
+   decided_at)
+  WITH decided AS (
+    SELECT seal, COUNT_IF(decision = 'approved') AS approvals,
+      COUNT_IF(decision = 'applied') AS applications
+    FROM SHOP_DEV.SYNC.RECONCILES
+    WHERE table_name = 'public.orders'
+    GROUP BY seal
+  ),
+  seals AS (
+    SELECT k.file_name AS seal, PARSE_JSON(MIN(k.c1)) AS body
+    FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS AS k
+    LEFT JOIN decided AS d ON d.seal = k.file_name
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(k.file_name, '/', -1), '_', 3), 1) = 's' AND (d.seal IS NULL OR (d.approvals > 0 AND d.applications = 0))
+    GROUP BY k.file_name
+  ),
+  promised AS (
+    SELECT s.seal, f.value:key::VARCHAR AS file_name,
+      f.value:rows::NUMBER(19,0) AS file_rows
+    FROM seals AS s, LATERAL FLATTEN(INPUT => s.body:files) AS f
+  ),
+  present AS (
+    SELECT DISTINCT p.seal, p.file_name, k.file_row, TRY_CAST(k.c1 AS NUMBER(19,0)) AS v1
+    FROM promised AS p
+    JOIN SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS AS k ON k.file_name = p.file_name
+  ),
+  arrived AS (
+    SELECT p.seal, p.file_name, p.file_rows, COUNT(k.file_row) AS found
+    FROM promised AS p
+    LEFT JOIN present AS k
+      ON k.seal = p.seal AND k.file_name = p.file_name
+    GROUP BY p.seal, p.file_name, p.file_rows
+  ),
+  complete AS (
+    SELECT s.seal, s.body:stamp::VARCHAR AS stamp,
+      COALESCE(SUM(a.found), 0) AS key_count
+    FROM seals AS s
+    LEFT JOIN arrived AS a ON a.seal = s.seal
+    GROUP BY s.seal, s.body:stamp::VARCHAR
+    HAVING COUNT_IF(a.found <> a.file_rows) = 0
+  ),
+  newest AS (
+    SELECT seal, stamp, key_count
+    FROM complete
+    QUALIFY ROW_NUMBER() OVER (ORDER BY stamp DESC, seal DESC) = 1
+  ),
+  living AS (
+    SELECT DISTINCT v1 FROM present AS k
+    JOIN newest AS n ON n.seal = k.seal
+  ),
+  gone AS (
+    SELECT COUNT(1) AS gone_count
+    FROM SHOP_DEV.PUBLIC.ORDERS AS t
+    JOIN newest AS n ON COALESCE(t._sync_stamp, '') < n.stamp
+    LEFT JOIN living AS k ON k.v1 = t.order_id
+    WHERE t._deleted_at IS NULL AND k.v1 IS NULL
+  ),
+  rows_now AS (
+    SELECT COUNT(1) AS row_count
+    FROM SHOP_DEV.PUBLIC.ORDERS
+    WHERE _deleted_at IS NULL
+  ),
+  before AS (
+    SELECT MAX_BY(key_count, stamp) AS key_count,
+      MAX(CASE WHEN decision = 'approved' THEN seal END) AS approved
+    FROM SHOP_DEV.SYNC.RECONCILES
+    WHERE table_name = 'public.orders'
+  )
+  SELECT 'public.orders', n.seal, n.stamp, n.key_count, r.row_count, g.gone_count,
+    CASE
+      WHEN g.gone_count = 0 OR b.approved = n.seal THEN 'applied'
+      WHEN g.gone_count > r.row_count * 0.1
+        THEN 'braked'
+      WHEN n.key_count = 0 AND COALESCE(b.key_count, 1) > 0
+        THEN 'unconfirmed'
+      ELSE 'applied'
+    END, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
+  FROM newest AS n, gone AS g, rows_now AS r, before AS b;
+MERGE INTO SHOP_DEV.PUBLIC.ORDERS AS t
+USING (
+  WITH decided AS (
+    SELECT seal, COUNT_IF(decision = 'approved') AS approvals,
+      COUNT_IF(decision = 'applied') AS applications
+    FROM SHOP_DEV.SYNC.RECONCILES
+    WHERE table_name = 'public.orders'
+    GROUP BY seal
+  ),
+  seals AS (
+    SELECT k.file_name AS seal, PARSE_JSON(MIN(k.c1)) AS body
+    FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS AS k
+    LEFT JOIN decided AS d ON d.seal = k.file_name
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(k.file_name, '/', -1), '_', 3), 1) = 's' AND d.applications > 0
+    GROUP BY k.file_name
+  ),
+  promised AS (
+    SELECT s.seal, f.value:key::VARCHAR AS file_name,
+      f.value:rows::NUMBER(19,0) AS file_rows
+    FROM seals AS s, LATERAL FLATTEN(INPUT => s.body:files) AS f
+  ),
+  present AS (
+    SELECT DISTINCT p.seal, p.file_name, k.file_row, TRY_CAST(k.c1 AS NUMBER(19,0)) AS v1
+    FROM promised AS p
+    JOIN SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS AS k ON k.file_name = p.file_name
+  ),
+  arrived AS (
+    SELECT p.seal, p.file_name, p.file_rows, COUNT(k.file_row) AS found
+    FROM promised AS p
+    LEFT JOIN present AS k
+      ON k.seal = p.seal AND k.file_name = p.file_name
+    GROUP BY p.seal, p.file_name, p.file_rows
+  ),
+  complete AS (
+    SELECT s.seal, s.body:stamp::VARCHAR AS stamp,
+      COALESCE(SUM(a.found), 0) AS key_count
+    FROM seals AS s
+    LEFT JOIN arrived AS a ON a.seal = s.seal
+    GROUP BY s.seal, s.body:stamp::VARCHAR
+    HAVING COUNT_IF(a.found <> a.file_rows) = 0
+  ),
+  newest AS (
+    SELECT seal, stamp, key_count
+    FROM complete
+    QUALIFY ROW_NUMBER() OVER (ORDER BY stamp DESC, seal DESC) = 1
+  ),
+  living AS (
+    SELECT DISTINCT v1 FROM present AS k
+    JOIN newest AS n ON n.seal = k.seal
+  )
+    SELECT t.order_id AS v1, n.stamp, n.seal
+    FROM SHOP_DEV.PUBLIC.ORDERS AS t
+    JOIN newest AS n ON COALESCE(t._sync_stamp, '') < n.stamp
+    LEFT JOIN living AS k ON k.v1 = t.order_id
+    WHERE t._deleted_at IS NULL AND k.v1 IS NULL
+) AS s
+ON t.order_id = s.v1
+WHEN MATCHED THEN UPDATE SET
+  _sync_stamp = s.stamp,
+  _sync_file = s.seal,
+  _sync_at = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6),
+  _deleted_at = CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6);
+DELETE FROM SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS
+WHERE SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) < (SELECT MAX(stamp) FROM SHOP_DEV.SYNC.RECONCILES
+  WHERE table_name = 'public.orders')
+  OR SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) <= (SELECT MAX(SPLIT_PART(SPLIT_PART(seal, '/', -1), '_', 1)) FROM SHOP_DEV.SYNC.RECONCILES
+  WHERE table_name = 'public.orders'
+    AND decision IN ('applied', 'unconfirmed'));
 COMMIT;
 EXCEPTION
   WHEN OTHER THEN

@@ -1,0 +1,38 @@
+"""`approve-deletes`: let go ahead what the brake has stopped."""
+
+from typing import Annotated
+
+import typer
+
+from infra.cli import output
+from infra.cli.guard import guarded
+from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+
+
+@guarded
+def approve_deletes(
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
+    ],
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve deletes that waited because they are too many for max_delete_fraction."""
+    from infra.cli.target import resolve
+    from runtime.ops.deletes import approve
+    from runtime.ops.selection import select_tables
+
+    target = resolve(stack, folder, config)
+    [table] = select_tables(target.config, [name])
+    with target.warehouse() as warehouse:
+        approved = approve(table, warehouse)
+    if as_json:
+        output.print_json(approved)
+        return
+    rows = output.plural(approved.gone_count, "row")
+    typer.echo(
+        f"{name}: {rows} of {approved.row_count:,} approved for deletion; "
+        "the merge task marks them now"
+    )

@@ -1,0 +1,165 @@
+"""`status`: a line per table, and below it what needs a person."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+from rich.text import Text
+
+from infra.cli import output, render
+from infra.cli.guard import guarded, told
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TablesArgument,
+)
+from infra.cli.output import age, plural, size
+from runtime.contract.loader import load_specs
+
+if TYPE_CHECKING:
+    from runtime.ops.history import PastRun
+    from runtime.ops.status import LoadProgress, TableStatus
+
+HEADINGS = ("Table", "State", "Lag", "Last run", "Rows", "Rows/s")
+RUNS = ("Run", "Mode", "Above", "Up to", "Rows", "Files", "Size", "Committed", "Merged")
+STYLES = {
+    "refused": "bold red",
+    "unknown": "magenta",
+    "behind": "yellow",
+    "held": "yellow",
+    "loading": "cyan",
+    "running": "cyan",
+    "current": "green",
+    "new": "dim",
+}
+_LAST_RUNS = 10
+_BAR = 24
+
+
+@guarded
+def status(
+    names: TablesArgument = None,
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far each table is, and who or what holds it up.
+
+    Of a single table its last ten runs too. When AWS or Snowflake does not answer, the
+    rest is shown all the same; exit 1 then.
+    """
+    from infra.cli.target import resolve
+    from runtime.ops.selection import select_specs
+    from runtime.ops.status import read_status
+
+    target = resolve(stack, folder, config, whole=False)
+    specs = load_specs(target.config)
+    if names or specs:
+        specs = select_specs(specs, names or (), target.config)
+    with ExitStack() as opened:
+        found = read_status(
+            specs,
+            lambda: target.ledger,
+            lambda: opened.enter_context(target.warehouse()),
+            _LAST_RUNS if len(names or ()) == 1 else 0,
+        )
+    if as_json:
+        output.print_json(found.tables)
+    else:
+        output.print_grid(HEADINGS, [row(each) for each in found.tables])
+        for each in found.tables:
+            for line in _below(each):
+                typer.echo(line)
+            if each.runs:
+                typer.echo(f"\nLast runs; merged through {each.merged_through}")
+                output.print_grid(RUNS, [_run(run) for run in reversed(each.runs)])
+    for problem in found.problems:
+        for line in told(problem):
+            output.warn(line)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def row(status: "TableStatus") -> tuple[str | Text, ...]:
+    """Return a table's cells, in the order of `HEADINGS`."""
+    run = status.last_run
+    cells = ("-", "-", "-")
+    if run is not None:
+        moved = f"{run.rows_exported:,}" if run.rows_exported else "no change"
+        pace = "-" if run.rows_per_second is None else f"{run.rows_per_second:,.0f}"
+        cells = (f"{ago(run.at)}, {run.mode.replace('_', ' ')}", moved, pace)
+    state = Text(status.state, STYLES[status.state])
+    return (render.shown(status.table), state, age(status.lag_seconds), *cells)
+
+
+def notes(status: "TableStatus") -> Iterator[render.Note]:
+    """Return what needs a person's attention."""
+    table, refusal = status.table, status.refusal
+    if refusal is not None:
+        message, remedy = render.failed(table, refusal), refusal.get("remedy", "")
+        what = message.removesuffix(f"; {remedy}").removeprefix(f"{table}: ")
+        yield render.Note(table, what, remedy or "see the function's log")
+    if status.held_by is not None:
+        yield render.held(table, status.held_by)
+    if status.last_run is not None and status.last_run.rows_quarantined:
+        yield render.quarantined(table, status.last_run.rows_quarantined)
+    yield from render.drift(table, status.drift)
+
+
+def _below(status: "TableStatus") -> Iterator[str]:
+    if status.load is not None:
+        yield f"{status.table}: {load_bar(status.load)}"
+    yield from map(str, notes(status))
+
+
+def load_bar(load: "LoadProgress") -> str:
+    """Say how far a load is, and when it ends."""
+    if not load.chunks:
+        return f"load of {ago(load.started_at)} is being cut into smaller chunks"
+    filled = _BAR * load.chunks_done // load.chunks
+    end = f", ends about {short(load.expected_end)} UTC" if load.expected_end else ""
+    return (
+        f"{'━' * filled}{'╌' * (_BAR - filled)} {load.chunks_done:,} of "
+        f"{plural(load.chunks, 'chunk')}, {plural(load.rows, 'row')}{end}"
+    )
+
+
+def _run(run: "PastRun") -> tuple[str, ...]:
+    merged = run.seconds_to_merge
+    return (
+        str(run.seq),
+        run.mode.replace("_", " "),
+        short(run.low),
+        short(run.high),
+        f"{run.rows_exported:,}",
+        str(run.files),
+        size(run.bytes),
+        short(run.committed_at.isoformat(" ")),
+        "not yet" if merged is None else f"+{merged:.1f} s",
+    )
+
+
+def short(moment: str | None) -> str:
+    """Return a time in few letters: of today the clock, else the day too."""
+    found = re.match(r"(\d{4})-(\d\d-\d\d)(?:[ T](\d\d:\d\d)(:\d\d))?", moment or "")
+    if found is None:
+        return moment or "-"
+    year, day, clock, seconds = found.groups()
+    now = datetime.now(UTC)
+    if clock and f"{year}-{day}" == f"{now:%Y-%m-%d}":
+        return f"{clock}{seconds}"
+    return f"{day} {clock or ''}".strip() if year == f"{now:%Y}" else f"{year}-{day}"
+
+
+def ago(moment: str | None) -> str:
+    """Return how long ago a time with zone was."""
+    if moment is None:
+        return "-"
+    passed = datetime.now(UTC) - datetime.fromisoformat(moment)
+    return f"{age(max(0.0, passed.total_seconds()))} ago"

@@ -1,0 +1,175 @@
+"""Files of one run: each chunk in a transaction of its own, under its own stamp.
+
+A chunk that is finished is noted in the ledger at once, so that a run that dies, or
+has no time left, loses one chunk at most.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from psycopg2 import sql
+
+from runtime.contract.errors import SourceUnavailableError
+from runtime.contract.names import LakeKeys
+from runtime.contract.records import ExportedFile, ledger_key
+from runtime.contract.settings import ExporterSettings
+from runtime.contract.specs import Table
+from runtime.exporter import chunks, watermark
+from runtime.exporter.chunks import Chunk, Plan
+from runtime.exporter.ledger import Lease
+from runtime.exporter.source import Relation, Source, select
+from runtime.exporter.source_errors import TooLargeError
+
+
+@dataclass(kw_only=True)
+class Exports:
+    """What a run exports with.
+
+    Attributes:
+        table: The table.
+        settings: The exporter's settings.
+        run: Identity of the run, a folder of its own in the lake.
+        lease: The right to change the table's ledger.
+        source: The connection to Aurora.
+        started: When the run began, by `time.monotonic`.
+        seconds: How long it may take.
+        relation: The table as the last export transaction found it.
+    """
+
+    table: Table
+    settings: ExporterSettings
+    run: str
+    lease: Lease
+    source: Source
+    started: float
+    seconds: float
+    relation: Relation | None = None
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """Identity of the source relation, as this run or the last one saw it."""
+        seen = self.relation
+        return {"oid": seen.oid} if seen else self.lease.state.source
+
+    def half_the_time_is_left(self) -> bool:
+        """Whether more work may begin."""
+        return time.monotonic() < self.started + self.seconds / 2
+
+    def cut(self, plan: Plan) -> Plan:
+        """Cut the table into the plan's chunks; a single one needs no ledger entry."""
+        ranges = chunks.cut(
+            self.source.cursor,
+            self.table,
+            chunk_bytes=self.settings.chunk_bytes,
+            at_least=plan.pieces,
+        )
+        plan = msgspec.structs.replace(plan, chunks=ranges)
+        if ranges[0].kind == "ctid" or plan.keys_only:
+            with self.source.snapshot(self.table, self._lock) as relation:
+                # Ranges of blocks hold only for the file that they were cut from.
+                plan = msgspec.structs.replace(
+                    plan, relfilenode=relation.relfilenode, stamp=self._stamp(relation)
+                )
+        if len(ranges) > 1:
+            self.lease.save(**{plan.place: plan.to_ledger()})
+        return plan
+
+    def cut_smaller(self, plan: Plan, error: TooLargeError) -> None:
+        """Not one chunk fitted: the next invocation goes on with smaller ones.
+
+        Raises:
+            TooLargeError: When the table cannot be cut any smaller.
+        """
+        if plan.pieces >= chunks.MOST_CHUNKS:
+            raise error
+        pieces = max(8, 4 * len(plan.chunks), 4 * plan.pieces)
+        smaller = msgspec.structs.replace(
+            plan, id=self.run, chunks=(), pieces=pieces, committed=()
+        )
+        self.lease.save(**{plan.place: smaller.to_ledger()})
+
+    def advance(self, plan: Plan) -> dict[int, ExportedFile | None]:
+        """Export chunks that are still missing, as many as the time allows.
+
+        Returns:
+            All finished chunks of the plan: number to file, None when empty.
+
+        Raises:
+            TooLargeError: When not even one chunk fits.
+        """
+        ledger, several = self.lease.ledger, len(plan.chunks) > 1
+        done = ledger.chunks(plan.id) if several else {}
+        longest, fresh = 0.0, 0
+        for number, chunk in enumerate(plan.chunks):
+            if number in done:
+                continue
+            begun = time.monotonic()
+            if fresh and begun + longest > self.started + self.seconds:
+                break
+            try:
+                done[number] = self.file(plan, number, chunk)
+            except TooLargeError:
+                if fresh:
+                    break
+                raise
+            if several:
+                ledger.finish_chunk(plan.id, number, done[number])
+            longest = max(longest, time.monotonic() - begun)
+            fresh += 1
+        return done
+
+    def file(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
+        """One export transaction: lock, catalog check, snapshot, file."""
+        rows = (
+            watermark.finite(self.table)
+            if plan.above is None
+            else watermark.newer_than(self.table, plan.above)
+        )
+        condition = sql.SQL("({}) AND ({})").format(chunk.condition(self.table), rows)
+        query = select(self.table, condition, plan.keys_only)
+        width, tag = self.table.contract.width, f"c{number:06d}"
+        if plan.keys_only:
+            width, tag = max(place for place, _ in self.table.keys), f"k{number:06d}"
+        with self.source.snapshot(self.table, self._lock) as relation:
+            self.relation = relation
+            if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
+                self.lease.save(**{plan.place: None})
+                raise SourceUnavailableError(
+                    "the table was rewritten during its load",
+                    subject=str(self.table.spec.source),
+                    remedy="the next run starts the load anew",
+                )
+            return self._written(query, relation, width, tag)
+
+    def seal(self, plan: Plan, files: tuple[ExportedFile, ...]) -> ExportedFile:
+        """Write the one row that lists a reconcile's key files.
+
+        It comes last and by the same way, so that the keys act only when all are there.
+        """
+        promised = [{"key": file.key, "rows": file.rows} for file in files]
+        body = msgspec.json.encode({"stamp": plan.stamp, "files": promised}).decode()
+        query = sql.SQL("SELECT {}::pg_catalog.text").format(sql.Literal(body))
+        with self.source.snapshot(self.table, self._lock) as relation:
+            file = self._written(query, relation, 1, "s000000")
+        assert file is not None  # one row
+        return file
+
+    def _written(
+        self, query: sql.Composable, relation: Relation, width: int, tag: str
+    ) -> ExportedFile | None:
+        stamp, lake = self._stamp(relation), self._lake
+        key = lake.export_key(self.run, stamp, width, tag)
+        return self.source.export(self.table, query, key, stamp, width)
+
+    @property
+    def _lake(self) -> LakeKeys:
+        return LakeKeys(stack=self.settings.stack, table=self.table.spec.source)
+
+    @property
+    def _lock(self) -> str:
+        return ledger_key(self.settings.stack, self.table.spec.source)
+
+    def _stamp(self, relation: Relation) -> str:
+        return f"{self.lease.state.generation:06d}-{relation.stamp}"
