@@ -31,7 +31,7 @@ PARTS = {
     "snowflake": "Snowflake",
 }
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-_PROMPTS = {"aurora": "aurora>", "snowflake": "snowflake>", "shell": "$", "person": "→"}
+_PROMPTS = {"aurora": "aurora>", "snowflake": "snowflake>", "shell": "$"}
 # Facts that are worth a line although nothing is wrong with them.
 _SHOWN = ("server", "size")
 _INDENT = 11
@@ -91,7 +91,10 @@ def _show(console: Console, finding: "Finding") -> None:
     console.print(head, soft_wrap=True)
     _print(console, finding.fact, _INDENT)
     for each in finding.remedy:
-        end = ";" if finding.where in ("aurora", "snowflake") else ""
+        if finding.where == "person":
+            _print(console, f"→ {each}", _INDENT)
+            continue
+        end = "" if finding.where == "shell" else ";"
         # Never broken into lines: it is meant to be copied.
         line = Text.assemble(
             " " * _INDENT, (f"{_PROMPTS[finding.where]} ", "dim"), (each + end, "green")

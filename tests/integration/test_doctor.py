@@ -156,6 +156,24 @@ def test_files_that_wait_and_rows_that_do_not_fit(doctor, monkeypatch):
             time.sleep(0.2)
 
 
+def test_a_lease_that_its_run_left_behind(doctor):
+    sandbox, table = doctor.sandbox, doctor.table
+    sandbox.aws("dynamodb").update_item(
+        TableName=sandbox.outputs["ledger"],
+        Key={"pk": {"S": f"local#{table.spec.source.slug}"}, "sk": {"S": "STATE"}},
+        UpdateExpression="SET lease_run = :run, lease_until = :until",
+        ExpressionAttributeValues={
+            ":run": {"S": "dead"},
+            ":until": {"N": "1700000000"},
+        },
+    )
+    (finding,) = doctor.findings()
+    assert (finding["check"], finding["severity"]) == ("runs", "warning")
+    assert "run dead ended" in finding["fact"]
+    doctor.mend([finding])
+    assert doctor.findings() == []
+
+
 def test_a_sealed_vault_and_a_refused_run(doctor):
     sandbox, table = doctor.sandbox, doctor.table
     client: Any = vault.vault_client(sandbox.local)
