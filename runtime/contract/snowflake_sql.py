@@ -197,7 +197,7 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
         "  ),\n"
         "  counted AS (\n"
         "    SELECT file_name, COUNT(DISTINCT file_row) AS loaded,\n"
-        "      COUNT(DISTINCT CASE WHEN wins THEN file_row END) AS applied,\n"
+        "      COUNT_IF(wins) AS applied,\n"
         "      COUNT(DISTINCT CASE WHEN misfit IS NOT NULL THEN file_row END)\n"
         "        AS quarantined\n"
         "    FROM judged\n"

@@ -21,7 +21,7 @@ from infra.local.parts import LocalStack
 from infra.local.process_table import marked_processes
 from tests.cli.conftest import SCRIPT, Local, aurora_sync
 
-USAGE = re.compile(r"aurora-sync[ a-z]*: .+; see `aurora-sync[ a-z]* --help`")
+USAGE = re.compile(r"aurora-sync[ a-z-]*: .+; see `aurora-sync[ a-z-]* --help`")
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -91,7 +91,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
   ),
   counted AS (
     SELECT file_name, COUNT(DISTINCT file_row) AS loaded,
-      COUNT(DISTINCT CASE WHEN wins THEN file_row END) AS applied,
+      COUNT_IF(wins) AS applied,
       COUNT(DISTINCT CASE WHEN misfit IS NOT NULL THEN file_row END)
         AS quarantined
     FROM judged
