@@ -103,10 +103,7 @@ def asking(
 
 
 def examine_source(
-    report: Report,
-    session: Any,
-    specs: Sequence[TableSpec],
-    site: Site,
+    report: Report, session: Any, specs: Sequence[TableSpec], site: Site
 ) -> None:
     """Check what is common to all tables.
 
@@ -150,18 +147,16 @@ def _server(report: Report, cursor: Any, zone: str) -> tuple[bool, bool]:
             "upgrade the cluster",
         )
     if not has_extension:
-        report.add(
+        report.aurora(
             "error",
             "extension aws_s3 is missing: nothing can be exported",
             "CREATE EXTENSION aws_s3 CASCADE",
-            where="aurora",
         )
     if not has_role:
-        report.add(
+        report.aurora(
             "error",
             f"role {EXPORTER_ROLE} is missing: Vault cannot make its members",
             *admin_statements(()),
-            where="aurora",
         )
     kind = "reader" if reader else "writer"
     report.add(
@@ -182,27 +177,25 @@ def _rights(report: Report, cursor: Any) -> None:
     )
     for held, fact, grant in zip(cursor.fetchone(), facts, grants, strict=True):
         if not held:
-            report.add("error", fact, grant, where="aurora")
+            report.aurora("error", fact, grant)
     database = cursor.connection.info.dbname
     cursor.execute(_CONNECT, (EXPORTER_ROLE, database))
     if not cursor.fetchone()[0]:
         role = quote_postgres(EXPORTER_ROLE)
-        report.add(
+        report.aurora(
             "error",
             f"may not CONNECT to database {database}",
             f"GRANT CONNECT ON DATABASE {quote_postgres(database)} TO {role}",
-            where="aurora",
         )
 
 
 def _export_role(report: Report, site: Site) -> None:
     arn = site.export_role()
     if arn is None:
-        report.add(
+        report.shell(
             "error",
             "has no role for the feature s3Export: Aurora cannot write to S3",
             site.deploy,
-            where="shell",
         )
     else:
         report.add("ok", f"exports with {arn}")
@@ -213,11 +206,10 @@ def _tracking(report: Report, cursor: Any) -> None:
     setting, places = cursor.fetchone()
     fact = "is off {}: each of its sessions holds the watermark where the session began"
     for place in places:
-        report.add(
+        report.aurora(
             "warning",
             fact.format(f"for {place}"),
             f"ALTER {place} RESET track_activities",
-            where="aurora",
         )
     if setting != "on" and not places:
         report.add(
@@ -232,23 +224,21 @@ def _transactions(report: Report, cursor: Any, longest: timedelta) -> None:
     cursor.execute(_SESSIONS, (timedelta(seconds=_OPEN_SECONDS),))
     for pid, user, application, state, age in cursor.fetchall():
         who = ", ".join(each for each in (f"user {user}", application, state) if each)
-        report.add(
+        report.aurora(
             "warning" if age > longest.total_seconds() else "note",
             f"pid {pid} ({who}) has been in a transaction for {_short(age)} and holds "
             "the watermarks back; end it if it is forgotten",
             f"SELECT pg_catalog.pg_terminate_backend({pid})",
-            where="aurora",
         )
     cursor.execute(_PREPARED)
     for gid, owner, age in cursor.fetchall():
         name = sql.Literal(gid).as_string(cursor)
-        report.add(
+        report.aurora(
             "warning" if age > _OPEN_SECONDS else "note",
             f"prepared transaction {gid} (user {owner}) is {_short(age)} old: while it "
             "exists no watermark moves. Roll it back, or COMMIT PREPARED if its other "
             "half has committed",
             f"ROLLBACK PREPARED {name}",
-            where="aurora",
         )
 
 

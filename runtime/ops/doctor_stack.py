@@ -56,7 +56,7 @@ def _function(report: Report, site: Site) -> ExporterSettings | None:
         found = client.get_function_configuration(FunctionName=name)
         limit = client.get_function_concurrency(FunctionName=name)
     except ClientError as error:
-        report.add("error", f"cannot be found ({error})", site.deploy, where="shell")
+        report.shell("error", f"cannot be found ({error})", site.deploy)
         return None
     for key, fine in (("State", "Active"), ("LastUpdateStatus", "Successful")):
         state, reason = found.get(key), found.get(f"{key}Reason") or "no reason given"
@@ -64,10 +64,10 @@ def _function(report: Report, site: Site) -> ExporterSettings | None:
         if state not in (fine, "Inactive"):
             severity: Severity = "note" if state == "InProgress" else "error"
             fact = f"{name}: {key} is {state} ({reason})"
-            report.add(severity, fact, site.deploy, where="shell")
+            report.shell(severity, fact, site.deploy)
     if limit.get("ReservedConcurrentExecutions") == 0:
         fact = f"{name} may run 0 times at once: nothing is started"
-        report.add("error", fact, site.deploy, where="shell")
+        report.shell("error", fact, site.deploy)
     return ExporterSettings.from_env(found.get("Environment", {}).get("Variables", {}))
 
 
@@ -86,7 +86,7 @@ def _schedule(report: Report, site: Site, rule: str) -> None:
         elif not starts:
             fact = f"rule {rule} does not start {site.function}"
     if fact:
-        report.add("error", fact, site.deploy, where="shell")
+        report.shell("error", fact, site.deploy)
 
 
 def _runs(
@@ -95,17 +95,16 @@ def _runs(
     again = f"aurora-sync sync {shlex.quote(str(source))} --wait{site.options}"
     now = datetime.now(UTC).timestamp()
     if state is None or state.last_run is None:
-        report.add("note", "has not run yet", again, where="shell")
+        report.shell("note", "has not run yet", again)
     if state is None:
         return
     if state.lease_run and state.lease_until < now:
         ended = datetime.fromtimestamp(state.lease_until, UTC).isoformat(" ")
-        report.add(
+        report.shell(
             "warning",
             f"run {state.lease_run} ended without a word; its lease expired at "
             f"{ended}, and the next run takes over",
             again,
-            where="shell",
         )
     if state.refusal is not None:
         remedy = str(state.refusal.get("remedy") or "")
@@ -126,7 +125,7 @@ def _bucket(report: Report, settings: ExporterSettings, site: Site) -> None:
     for folder in ("exports", "manifests"):
         if f"{folder}/{settings.stack}/" not in prefixes:
             fact = f"tells nobody of new {folder}: no pipe loads them"
-            report.add("error", fact, site.deploy, where="shell")
+            report.shell("error", fact, site.deploy)
 
 
 def _vault(report: Report, settings: ExporterSettings, site: Site) -> None:
@@ -154,7 +153,7 @@ def _vault(report: Report, settings: ExporterSettings, site: Site) -> None:
             found = None
         if found is None:
             fact = f"has no {path}, which {what}"
-            report.add("error", fact, site.deploy, where="shell")
+            report.shell("error", fact, site.deploy)
         elif path.startswith(mount) and EXPORTER_ROLE not in str(found["data"]):
             fact = f"{path} makes users that are no members of {EXPORTER_ROLE}"
-            report.add("error", fact, site.deploy, where="shell")
+            report.shell("error", fact, site.deploy)

@@ -1,5 +1,6 @@
 """What a sync needs in Snowflake: objects, pipes, tasks, files that arrive and fit."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
 from runtime.contract.snowflake_sql import copy_statement
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
+from runtime.ops.deletes import Decision, last_decisions
 from runtime.ops.findings import Report, Site
 from runtime.ops.warehouse import Warehouse
 
@@ -36,8 +38,13 @@ def examine_warehouse(
     manifests = warehouse.objects.qualified(SYNC, warehouse.objects.manifests_pipe)
     with report.check("pipe", manifests, "runs"):
         _pipe(report, warehouse, manifests, site)
+    decisions: dict[str, Decision] = {}
+    with report.check("deletes", "Snowflake", "can be read"):
+        decisions = last_decisions(warehouse)
     for table in tables:
         name = table.contract.table
+        with report.check("deletes", name, "none waits for a person"):
+            _deletes(report, decisions.get(name), site)
         with report.check("objects", name, "landing table, target and stream stand"):
             _objects(report, warehouse, table, site)
         with report.check("pipe", name, "runs"):
@@ -68,43 +75,41 @@ def _objects(report: Report, warehouse: Warehouse, table: Table, site: Site) -> 
     if shown is None:
         lacking.append(place)
     elif str(shown["stale"]).lower() == "true":
-        report.add(
+        report.shell(
             "error",
             f"stream {place} is stale: what landed since is not merged",
             site.deploy,
-            where="shell",
         )
     for missing in lacking:
-        report.add("error", f"{missing} is missing", site.deploy, where="shell")
+        report.shell("error", f"{missing} is missing", site.deploy)
 
 
 def _pipe(report: Report, warehouse: Warehouse, pipe: str, site: Site) -> None:
     trouble = warehouse.pipe_trouble(pipe)
     if trouble.endswith(" is PAUSED"):
         resume = f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = FALSE"
-        report.add("error", f"{trouble}: its files wait", resume, where="snowflake")
+        report.snowflake("error", f"{trouble}: its files wait", resume)
     elif trouble:
-        report.add("error", trouble, site.deploy, where="shell")
+        report.shell("error", trouble, site.deploy)
 
 
 def _task(report: Report, warehouse: Warehouse, table: Table, site: Site) -> None:
     task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
     state = warehouse.task_state(table)
     if state == "missing":
-        report.add("error", f"{task} is missing", site.deploy, where="shell")
+        report.shell("error", f"{task} is missing", site.deploy)
         return
     failure = warehouse.task_failure(table)
     if failure:
-        report.add(
+        report.snowflake(
             "error",
             f"{failure}; nothing of it was merged. Once the cause is mended:",
             f"ALTER TASK {task} RESUME",
             f"EXECUTE TASK {task}",
-            where="snowflake",
         )
     elif state != "started":
         fact = f"task {task} is {state}: rows land and are not merged"
-        report.add("error", fact, f"ALTER TASK {task} RESUME", where="snowflake")
+        report.snowflake("error", fact, f"ALTER TASK {task} RESUME")
 
 
 def _files(
@@ -114,12 +119,11 @@ def _files(
     pipe, manifests = warehouse.pipes(table)
     failed = warehouse.failed_file(table)
     if failed:
-        report.add(
+        report.snowflake(
             "error",
             f"{failed}. No pipe tries it again; once the cause is mended, load it by "
             "name, with FILES = ('…') added to this statement",
             copy_statement(warehouse.objects, table),
-            where="snowflake",
         )
     name = table.contract.table
     for row in [] if failed else _late_runs(warehouse, table):
@@ -127,17 +131,17 @@ def _files(
         if row["landed"]:
             fact += "landed and are not merged"
             task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
-            report.add("error", fact, f"EXECUTE TASK {task}", where="snowflake")
+            report.snowflake("error", fact, f"EXECUTE TASK {task}")
         else:
             fact += "have not landed"
             # A pipe that was made anew would load older runs once more.
             remedy = f"ALTER PIPE {pipe} REFRESH PREFIX = {literal(row['run'] + '/')}"
-            report.add("error", fact, remedy, where="snowflake")
+            report.snowflake("error", fact, remedy)
     progress = warehouse.progress([name]).get(name)
     arrived = progress.last_seq if progress else 0
     if state is not None and arrived < state.seq and _is_late(state):
         fact = f"manifests {arrived + 1} to {state.seq} have not arrived"
-        report.add("error", fact, f"ALTER PIPE {manifests} REFRESH", where="snowflake")
+        report.snowflake("error", fact, f"ALTER PIPE {manifests} REFRESH")
 
 
 def _late_runs(warehouse: Warehouse, table: Table) -> list[dict[str, Any]]:
@@ -182,12 +186,21 @@ def _quarantine(report: Report, warehouse: Warehouse, table: Table) -> None:
         f"WHERE q.table_name = {name} AND COALESCE(t._sync_stamp, '') < q.stamp"
     )
     if row["keys"]:
-        report.add(
+        report.snowflake(
             "warning",
             f"{row['keys']} rows do not fit the target's types, the latest since "
             f"{row['latest']}; corrected in Aurora, they come with the next run",
             "SELECT key_text, column_name, value_text, reason, quarantined_at "
             f"FROM {quarantine} WHERE table_name = {name} "
             "ORDER BY quarantined_at DESC LIMIT 20",
-            where="snowflake",
+        )
+
+
+def _deletes(report: Report, last: Decision | None, site: Site) -> None:
+    if last is not None and last.decision == "braked":
+        report.shell(
+            "warning",
+            f"{last.gone_count} of {last.row_count} rows are gone in Aurora, more than "
+            "max_delete_fraction lets go; if that is right:",
+            f"aurora-sync approve-deletes {shlex.quote(last.table_name)}{site.options}",
         )

@@ -64,7 +64,7 @@ class Case:
         if statements and under is not self.relation:
             self.report.add(severity, fact, f"mend it in {under.name}, under the view")
         else:
-            self.report.add(severity, fact, *statements, where="aurora")
+            self.report.aurora(severity, fact, *statements)
 
 
 def extent(case: Case) -> str:

@@ -179,3 +179,15 @@ class Report:
                 where=where,
             )
         )
+
+    def aurora(self, severity: Severity, fact: str, *statements: str) -> None:
+        """Report a fact that statements in Aurora mend."""
+        self.add(severity, fact, *statements, where="aurora")
+
+    def snowflake(self, severity: Severity, fact: str, *statements: str) -> None:
+        """Report a fact that statements in Snowflake mend."""
+        self.add(severity, fact, *statements, where="snowflake")
+
+    def shell(self, severity: Severity, fact: str, *commands: str) -> None:
+        """Report a fact that commands mend."""
+        self.add(severity, fact, *commands, where="shell")
