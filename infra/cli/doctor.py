@@ -47,8 +47,7 @@ def doctor(
 ) -> None:
     """Check what syncs need, and tell what to run where something lacks; exit 1 then.
 
-    Reads only. Source, tables, stack and Snowflake are examined one by one, also when
-    one of them cannot be reached.
+    Reads only, and goes on where a part cannot be reached.
     """
     from infra.cli.target import resolve
     from runtime.ops.doctor import diagnose

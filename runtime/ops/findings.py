@@ -155,6 +155,7 @@ class Report:
             remedy = remedy or ((error.remedy,) if error.remedy else ())
         else:
             text = f"cannot be asked ({error})"
+            remedy = remedy or ("check address, network, credentials and rights",)
         self.add("error", text, *remedy, where=where)
 
     def add(

@@ -156,6 +156,18 @@ def test_files_that_wait_and_rows_that_do_not_fit(doctor, monkeypatch):
             time.sleep(0.2)
 
 
+def test_deletes_that_the_brake_has_stopped(doctor):
+    for decision, second in (("braked", 1), ("applied", 2)):
+        doctor.sandbox.snowflake(
+            "INSERT INTO ANALYTICS.SYNC.RECONCILES VALUES "
+            f"('{doctor.table.contract.table}', 'seal', 'stamp', 0, 300, 120, "
+            f"'{decision}', '2026-01-01 00:00:0{second}')"
+        )
+        found = doctor.findings()
+        assert [each["check"] for each in found] == ["deletes"] * (2 - second)
+        assert all("120 of 300 rows" in each["fact"] for each in found)
+
+
 def test_a_lease_that_its_run_left_behind(doctor):
     sandbox, table = doctor.sandbox, doctor.table
     sandbox.aws("dynamodb").update_item(
