@@ -149,9 +149,8 @@ class Report:
     def failed(self, error: Exception, *remedy: str, where: Where = "person") -> None:
         """Report an error that was raised; its own remedy unless one is given."""
         if isinstance(error, SyncError):
-            known = SyncError(error.fact, got=error.got, allowed=error.allowed)
-            about = error.subject if error.subject != self._subject else ""
-            text = f"{about}: {known}" if about else str(known)
+            text = str(error).removesuffix(f"; {error.remedy}")
+            text = text.removeprefix(f"{self._subject}: ")
             remedy = remedy or ((error.remedy,) if error.remedy else ())
         else:
             text = f"cannot be asked ({error})"

@@ -1,7 +1,6 @@
 """Each check of `doctor` on a real PostgreSQL: it finds its fault, and mends it."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,8 @@ class Nowhere(Site):
     def aurora(self) -> Any:
         raise SourceUnavailableError("no answer", subject="Aurora", remedy="ring it")
 
-    @contextmanager
-    def warehouse(self) -> Iterator[Any]:
+    def warehouse(self) -> Any:
         raise WarehouseError("no answer")
-        yield
 
     def client(self, service: str) -> Any:
         raise LedgerError("no answer", subject=service)
