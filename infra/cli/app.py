@@ -7,7 +7,9 @@ from infra.cli.deletes import approve_deletes
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.report import report
 from infra.cli.status import status
+from infra.cli.watch import watch
 
 app = typer.Typer(
     name="aurora-sync",
@@ -22,6 +24,8 @@ app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
 app.command()(tables.sync)
 app.command()(status)
+app.command()(watch)
+app.command()(report)
 app.command()(tables.verify)
 app.command()(explain.explain)
 app.command()(approve_deletes)

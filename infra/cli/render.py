@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from infra.cli.output import age, holder, plural, size
+from infra.cli.output import holder, plural, size
 
 if TYPE_CHECKING:
     from runtime.ops.contracts import Refreshed

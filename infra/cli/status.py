@@ -74,10 +74,10 @@ def status(
     else:
         output.print_grid(HEADINGS, [row(each) for each in found.tables])
         for each in found.tables:
-            for line in _below(each):
+            for line in below(each):
                 typer.echo(line)
             if each.runs:
-                typer.echo(f"\nLast runs; merged through {each.merged_through}")
+                typer.echo(f"\nMerged through {each.merged_through}; {_day(each)}")
                 output.print_grid(RUNS, [_run(run) for run in reversed(each.runs)])
     for problem in found.problems:
         for line in told(problem):
@@ -91,9 +91,8 @@ def row(status: "TableStatus") -> tuple[str | Text, ...]:
     run = status.last_run
     cells = ("-", "-", "-")
     if run is not None:
-        moved = f"{run.rows_exported:,}" if run.rows_exported else "no change"
         pace = "-" if run.rows_per_second is None else f"{run.rows_per_second:,.0f}"
-        cells = (f"{ago(run.at)}, {run.mode.replace('_', ' ')}", moved, pace)
+        cells = (ago(run.at), f"{run.rows_exported:,}", pace)
     state = Text(status.state, STYLES[status.state])
     return (render.shown(status.table), state, age(status.lag_seconds), *cells)
 
@@ -112,7 +111,8 @@ def notes(status: "TableStatus") -> Iterator[render.Note]:
     yield from render.drift(table, status.drift)
 
 
-def _below(status: "TableStatus") -> Iterator[str]:
+def below(status: "TableStatus") -> Iterator[str]:
+    """Return the lines below the grid: how far a load is, and what to do."""
     if status.load is not None:
         yield f"{status.table}: {load_bar(status.load)}"
     yield from map(str, notes(status))
@@ -128,6 +128,13 @@ def load_bar(load: "LoadProgress") -> str:
         f"{'━' * filled}{'╌' * (_BAR - filled)} {load.chunks_done:,} of "
         f"{plural(load.chunks, 'chunk')}, {plural(load.rows, 'row')}{end}"
     )
+
+
+def _day(status: "TableStatus") -> str:
+    day = status.last_day
+    if day is None:
+        return "last 24 hours unknown"
+    return f"last 24 hours: {plural(day.rows, 'row')} in {plural(day.runs, 'run')}"
 
 
 def _run(run: "PastRun") -> tuple[str, ...]:

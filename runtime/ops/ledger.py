@@ -1,8 +1,10 @@
 """The ledger as an operator's command reads it: never written, never leased."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -59,18 +61,47 @@ class LedgerReader:
             }
         }
         items = []
-        try:
+        with self._told():
             while wanted:
                 answer = self._client.batch_get_item(RequestItems=wanted)
                 items += answer["Responses"].get(self._table, [])
                 wanted = answer.get("UnprocessedKeys") or {}
+        return items
+
+    def chunk_rows(self, source: SourceName, plan: str) -> list[int]:
+        """Return the number of rows of each chunk of a load that is finished.
+
+        Args:
+            source: The table.
+            plan: Identity of the load's plan.
+
+        Raises:
+            LedgerError: When DynamoDB refuses or does not answer.
+        """
+        with self._told():
+            pages = self._client.get_paginator("query").paginate(
+                TableName=self._table,
+                KeyConditionExpression="pk = :table AND begins_with(sk, :plan)",
+                ExpressionAttributeValues={
+                    ":table": {"S": ledger_key(self._stack, source)},
+                    ":plan": {"S": f"CHUNK#{plan}#"},
+                },
+            )
+            items = [item for page in pages for item in page["Items"]]
+        # Of a chunk without rows there is no file.
+        files = [msgspec.json.decode(item["file"]["S"]) for item in items]
+        return [file["rows"] if file else 0 for file in files]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
         except (ClientError, BotoCoreError) as error:
             raise LedgerError(
                 f"DynamoDB does not show the ledger ({error})",
                 subject=self._table,
                 remedy="deploy the stack first, or check the operator's rights",
             ) from error
-        return items
 
 
 _READ = TypeDeserializer()

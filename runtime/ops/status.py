@@ -1,18 +1,29 @@
-"""`status`: one line per table, from the ledger and from Snowflake's receipts."""
+"""`status`: how each table is, from the ledger and from Snowflake's receipts.
 
-from collections.abc import Sequence
+What one side does not tell is left open, and the rest is told all the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from ulid import ULID
 
+from runtime.contract.errors import ConfigError, SyncError
 from runtime.contract.records import LedgerState
 from runtime.contract.specs import TableSpec
+from runtime.ops.history import Day, PastRun, lag_seconds, last_day, recent_runs
 from runtime.ops.ledger import LedgerReader
 from runtime.ops.warehouse import MergedRun, Progress, Warehouse
 
-State = Literal["new", "loading", "current", "behind", "held", "refused", "running"]
+State = Literal[
+    "new", "loading", "current", "behind", "held", "refused", "running", "unknown"
+]
+
+Side = Literal["ledger", "warehouse"]
+# Fields of `Known`, each by source table.
+_Parts = dict[str, Mapping[str, Any]]
 
 
 class LastRun(Struct, frozen=True, kw_only=True):
@@ -27,7 +38,26 @@ class LastRun(Struct, frozen=True, kw_only=True):
     files: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    rows_per_second: float | None = None
     at: str | None = None
+
+
+class LoadProgress(Struct, frozen=True, kw_only=True):
+    """How far a load is that takes more than one run.
+
+    Attributes:
+        chunks_done: Chunks exported.
+        chunks: Chunks in all; 0 while they are still to be cut.
+        rows: Rows in those exported.
+        started_at: When the load began.
+        expected_end: When it ends if it goes on as it has so far.
+    """
+
+    chunks_done: int
+    chunks: int
+    rows: int
+    started_at: str
+    expected_end: str | None
 
 
 class TableStatus(Struct, frozen=True, kw_only=True):
@@ -38,15 +68,19 @@ class TableStatus(Struct, frozen=True, kw_only=True):
         state: `new` (never run), `running` (a run holds the lease), `refused` (the
             last run failed), `loading` (the first load is unfinished), `behind`
             (exported but not yet merged), `held` (an open transaction kept the
-            watermark back), `current`.
+            watermark back), `current`; `unknown` when the side that could tell does
+            not answer.
         low: Watermark up to which everything has been exported.
         high: The commit-safe high that the last run read.
         held_by: Who holds the watermark back.
         merged_through: Watermark up to which the target is complete.
         lag_seconds: Age of `merged_through`.
         last_run: What the last run did.
+        load: How far a load is that takes several runs.
         refusal: Why the last run failed.
         drift: Columns at the source that the contract lacks.
+        runs: Its last runs, oldest first; None when they were not asked for.
+        last_day: What came over in the last 24 hours; with the runs.
     """
 
     table: str
@@ -57,82 +91,178 @@ class TableStatus(Struct, frozen=True, kw_only=True):
     merged_through: str | None = None
     lag_seconds: float | None = None
     last_run: LastRun | None = None
+    load: LoadProgress | None = None
     refusal: dict[str, Any] | None = None
     drift: tuple[str, ...] = ()
+    runs: tuple[PastRun, ...] | None = None
+    last_day: Day | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What could be read.
+
+    Attributes:
+        tables: How each table is.
+        problems: Why a side did not answer.
+    """
+
+    tables: tuple[TableStatus, ...]
+    problems: tuple[SyncError, ...]
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What is known of one table.
+
+    Attributes:
+        state: Its ledger state; None before its first run.
+        load: How far its load is.
+        progress: How far its merges are; None before the first manifest.
+        run: Its last run that has arrived in Snowflake.
+        runs: Its last runs, if they were asked for.
+        last_day: Its last 24 hours, with them.
+        silent: Sides that did not answer.
+    """
+
+    state: LedgerState | None = None
+    load: LoadProgress | None = None
+    progress: Progress | None = None
+    run: MergedRun | None = None
+    runs: tuple[PastRun, ...] | None = None
+    last_day: Day | None = None
+    silent: frozenset[Side] = frozenset()
 
 
 def read_status(
-    specs: Sequence[TableSpec], ledger: LedgerReader, warehouse: Warehouse
-) -> tuple[TableStatus, ...]:
-    """Return how each table is.
+    specs: Sequence[TableSpec],
+    ledger: Callable[[], LedgerReader],
+    warehouse: Callable[[], Warehouse],
+    runs: int = 0,
+) -> Reading:
+    """Read how each table is, from whatever side answers.
 
     Args:
         specs: The tables asked for.
-        ledger: What AWS knows.
-        warehouse: What Snowflake knows.
+        ledger: Opens the way to what AWS knows.
+        warehouse: Opens the way to what Snowflake knows.
+        runs: How many of each table's last runs to read too.
 
     Raises:
-        LedgerError: When DynamoDB refuses or does not answer.
-        WarehouseError: When Snowflake refuses or does not answer.
+        ConfigError: When a way is not configured.
     """
-    # The ledger first: what it calls exported, Snowflake may have merged since.
-    states = ledger.states([spec.source for spec in specs])
-    names = [str(source) for source in states]
-    progress = warehouse.progress(names) if names else {}
-    runs = warehouse.last_runs(names) if names else {}
     now = datetime.now(UTC)
-    return tuple(
-        table_status(
-            spec,
-            states.get(spec.source),
-            progress.get(str(spec.source)),
-            runs.get(str(spec.source)),
-            now,
+    parts: _Parts = {}
+    silent: set[Side] = set()
+    problems = []
+    names = [str(spec.source) for spec in specs]
+    # The ledger first: what it calls exported, Snowflake may have merged since.
+    questions: tuple[tuple[Side, Callable[[], _Parts]], ...] = (
+        ("ledger", lambda: _from_ledger(specs, ledger(), now)),
+        ("warehouse", lambda: _from_warehouse(names, warehouse(), runs, now)),
+    )
+    for side, ask in questions:
+        try:
+            parts |= ask() if names else {}
+        except ConfigError:
+            raise
+        except SyncError as error:
+            silent.add(side)
+            problems.append(error)
+    tables = []
+    for spec in specs:
+        found = {part: each.get(str(spec.source)) for part, each in parts.items()}
+        known = Known(**found, silent=frozenset(silent))
+        tables.append(table_status(spec, known, now))
+    return Reading(tables=tuple(tables), problems=tuple(problems))
+
+
+def _from_ledger(
+    specs: Sequence[TableSpec], ledger: LedgerReader, now: datetime
+) -> _Parts:
+    states = ledger.states([spec.source for spec in specs])
+    loads = {
+        str(source): load_progress(
+            state.load, ledger.chunk_rows(source, state.load["id"]), now
         )
-        for spec in specs
+        for source, state in states.items()
+        if state.load is not None
+    }
+    return {"state": {str(key): state for key, state in states.items()}, "load": loads}
+
+
+def _from_warehouse(
+    names: Sequence[str], warehouse: Warehouse, runs: int, now: datetime
+) -> _Parts:
+    found: _Parts = {
+        "progress": warehouse.progress(names),
+        "run": warehouse.last_runs(names),
+    }
+    if runs:
+        past, day = recent_runs(warehouse, names, runs), last_day(warehouse, now)
+        found["runs"] = {name: past.get(name, ()) for name in names}
+        found["last_day"] = {name: day.get(name, Day()) for name in names}
+    return found
+
+
+def load_progress(
+    plan: Mapping[str, Any], rows: Sequence[int], now: datetime
+) -> LoadProgress:
+    """Return how far a load is, and when it ends at the pace it has had.
+
+    Args:
+        plan: The plan as the ledger keeps it.
+        rows: Rows of each chunk that is exported.
+        now: The time of asking.
+    """
+    started = ULID.from_str(plan["id"]).datetime
+    chunks, done = len(plan["chunks"]), len(rows)
+    end = started + (now - started) * (chunks / done) if done and chunks else None
+    return LoadProgress(
+        chunks_done=done,
+        chunks=chunks,
+        rows=sum(rows),
+        started_at=started.isoformat(timespec="seconds"),
+        expected_end=end.isoformat(timespec="seconds") if end else None,
     )
 
 
-def table_status(
-    spec: TableSpec,
-    state: LedgerState | None,
-    progress: Progress | None,
-    run: MergedRun | None,
-    now: datetime,
-) -> TableStatus:
+def table_status(spec: TableSpec, known: Known, now: datetime) -> TableStatus:
     """Put together what both sides know of a table.
 
     Args:
         spec: The table.
-        state: Its ledger state; None before its first run.
-        progress: How far its merges are; None before the first manifest.
-        run: Its last run that has arrived in Snowflake.
+        known: What they said.
         now: The time that ages are counted to.
     """
-    if state is None:
-        return TableStatus(table=str(spec.source), state="new")
-    through = progress.merged_through if progress else None
+    state = known.state or LedgerState()
+    through = known.progress.merged_through if known.progress else None
     return TableStatus(
         table=str(spec.source),
-        state=_state(state, progress, now),
+        state=_state(known, now),
         low=state.watermark,
         high=state.high,
         held_by=state.held_by,
         merged_through=through,
         lag_seconds=lag_seconds(spec, through, now),
-        last_run=_last_run(state.last_run, run),
+        last_run=_last_run(state.last_run, known.run),
+        load=known.load,
         refusal=state.refusal,
         drift=state.drift,
+        runs=known.runs,
+        last_day=known.last_day,
     )
 
 
-def _state(state: LedgerState, progress: Progress | None, now: datetime) -> State:
-    merged = progress.merged_seq if progress else 0
+def _state(known: Known, now: datetime) -> State:
+    state = known.state or LedgerState()
+    merged = known.progress.merged_seq if known.progress else 0
+    leased = bool(state.lease_run) and state.lease_until > now.timestamp()
     rules: tuple[tuple[bool, State], ...] = (
-        (bool(state.lease_run) and state.lease_until > now.timestamp(), "running"),
+        ("ledger" in known.silent, "unknown"),
+        (leased, "running"),
         (state.refusal is not None, "refused"),
         (state.load is not None, "loading"),
         (state.last_run is None, "new"),
+        ("warehouse" in known.silent, "unknown"),
         (merged < state.seq, "behind"),
         (state.held_by is not None, "held"),
     )
@@ -143,32 +273,17 @@ def _last_run(last: dict[str, Any] | None, run: MergedRun | None) -> LastRun | N
     if last is None:
         return None
     counted = run if run is not None and run.seq == last.get("seq") else None
+    rows, seconds = last["rows_exported"], last["seconds"]
     return LastRun(
         mode=last["mode"],
-        rows_exported=last["rows_exported"],
+        rows_exported=rows,
         rows_loaded=counted.rows_loaded if counted else 0,
         rows_applied=counted.rows_applied if counted else 0,
         rows_superseded=counted.rows_superseded if counted else 0,
         rows_quarantined=counted.rows_quarantined if counted else 0,
         files=last["files"],
         bytes=last["bytes"],
-        seconds=last["seconds"],
+        seconds=seconds,
+        rows_per_second=round(rows / seconds, 1) if rows and seconds else None,
         at=last.get("at"),
     )
-
-
-def lag_seconds(spec: TableSpec, watermark: str | None, now: datetime) -> float | None:
-    """Return how old a watermark is; None without one, or when it is beyond Python.
-
-    Args:
-        spec: Says in which zone a watermark without one is meant.
-        watermark: Its text as PostgreSQL prints it.
-        now: The time its age is counted to.
-    """
-    try:
-        moment = datetime.fromisoformat(watermark or "")
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=ZoneInfo(spec.watermark_timezone or "UTC"))
-    return round((now - moment).total_seconds(), 1)

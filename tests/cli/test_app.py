@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from infra.cli import guard, tables
+from infra.cli import guard
 from infra.cli.guard import guarded
 from runtime.contract.errors import ConfigError, ConfigErrors, WarehouseError
 from tests.cli.conftest import SCRIPT, aurora_sync, process
@@ -163,7 +163,7 @@ class TestErrors:
         def broken(*arguments):
             raise error
 
-        monkeypatch.setattr(tables, "_target", broken)
+        monkeypatch.setattr("infra.cli.target.resolve", broken)
         result = aurora_sync("status", "--json")
         assert (result.exit_code, result.stdout) == (status, "")
         assert result.stderr.splitlines() == lines
