@@ -11,7 +11,9 @@ from infra.bundle import CONFIG
 from infra.local import aws, postgres, stack, vault
 from infra.local.adapter import landscape
 from infra.local.parts import LocalStack
+from infra.local.processes import LocalError
 from infra.local.snowflake.part import connect as connect_snowflake
+from infra.local.snowflake.part import is_ready
 from infra.stack import rule_name
 from runtime.contract.errors import ConfigError
 from runtime.contract.names import SourceName
@@ -33,6 +35,26 @@ class Target(Site):
     @abstractmethod
     def exporter(self) -> Exporter:
         """The deployed function, as commands invoke it."""
+
+
+class _LocalWarehouse(Warehouse):
+    """Looks before it asks: the connector knocks for minutes where nobody is."""
+
+    def __init__(
+        self, connection: Any, objects: SnowflakeObjects, parts: LocalStack
+    ) -> None:
+        super().__init__(connection, objects)
+        self._parts = parts
+
+    def ask(self, statement: str, timeout: int = 120) -> list[dict[str, Any]]:
+        """Run a statement, as every `Warehouse` does."""
+        if not is_ready(self._parts):
+            raise LocalError(
+                "does not answer any more",
+                subject="local Snowflake",
+                remedy="run `aurora-sync local up`; nothing is lost",
+            )
+        return super().ask(statement, timeout)
 
 
 class LocalTarget(Target):
@@ -60,7 +82,7 @@ class LocalTarget(Target):
         try:
             # No statement of an operator's command names a warehouse.
             objects = SnowflakeObjects(database=database, warehouse="", stack=LOCAL)
-            yield Warehouse(connection, objects)
+            yield _LocalWarehouse(connection, objects, self._parts)
         finally:
             connection.close()
 

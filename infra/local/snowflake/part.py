@@ -30,7 +30,7 @@ def connect(stack: LocalStack, database: str | None = None) -> SnowflakeConnecti
         port=stack.port("snowflake"),
         protocol="http",
         login_timeout=20,
-        network_timeout=600,
+        network_timeout=30,
         socket_timeout=600,
         session_parameters={"CLIENT_TELEMETRY_ENABLED": False},
         **options,
@@ -53,7 +53,8 @@ def _prepare(stack: LocalStack) -> None:
     stack.secret("snowflake_password")
 
 
-def _is_ready(stack: LocalStack) -> bool:
+def is_ready(stack: LocalStack) -> bool:
+    """Whether the stack's Snowflake answers."""
     try:
         with urlopen(stack.url("snowflake") + "/health", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -67,5 +68,5 @@ PART = Part(
     needs=("aws",),
     prepare=_prepare,
     command=_command,
-    is_ready=_is_ready,
+    is_ready=is_ready,
 )
