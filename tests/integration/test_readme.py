@@ -1,4 +1,4 @@
-"""What the README says, done as an ordinary user; every other block is accounted for."""
+"""What the README says, done as an ordinary user; no other block goes untested."""
 
 import json
 import os
