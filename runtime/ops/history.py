@@ -65,7 +65,7 @@ class Day(Struct, frozen=True, kw_only=True):
 
     Attributes:
         runs: Manifests committed.
-        rows: Rows they promised.
+        rows: Rows they promised; keys that were compared do not count.
         quarantined: Different keys of which a row was put into quarantine.
     """
 
@@ -119,7 +119,8 @@ def last_day(warehouse: Warehouse, now: datetime) -> dict[str, Day]:
     # ISO texts in UTC are in the order of their times.
     counted = warehouse.ask(
         "SELECT table_name, COUNT(seq) AS runs, "
-        "SUM(rows_exported)::NUMBER(19,0) AS rows_exported "
+        "SUM(CASE WHEN mode = 'reconcile' THEN 0 ELSE rows_exported END)"
+        "::NUMBER(19,0) AS rows_exported "
         f"FROM {runs} WHERE committed_at >= {literal(since)} GROUP BY table_name"
     )
     held = warehouse.ask(

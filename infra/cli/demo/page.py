@@ -60,16 +60,15 @@ class Page:
         """Print a paragraph."""
         self._print(Text(text, style=style))
 
-    def lines(self, lines: Iterable[str]) -> None:
+    def lines(self, lines: Iterable[str], style: str = "") -> None:
         """Print lines as they are, however long."""
         for line in lines:
-            self._console.print(
-                Text(" " * _INDENT + line), no_wrap=True, overflow="ignore", crop=False
-            )
+            text = Text(" " * _INDENT + line, style=style)
+            self._console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
     def command(self, text: str) -> None:
         """Print the command that does what happens now."""
-        self._print(Text(f"$ {text}", style="cyan"))
+        self.lines([f"$ {text}"], "cyan")
 
     def grid(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; a cell that begins with `!` is bad news, with `+` good."""

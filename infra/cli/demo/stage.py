@@ -112,7 +112,7 @@ class Stage:
         """
         page = self.page
         chosen = select_tables(self.config, names) if names else self.others()
-        page.command("aurora-sync verify " + " ".join(names))
+        page.command(" ".join(("aurora-sync verify", *names)))
         with closing(self.target.aurora()) as aurora:
             with self.target.warehouse() as warehouse, output.Watch() as watch:
                 found = verifying.verify(chosen, aurora, warehouse, watch.tell)

@@ -199,7 +199,7 @@ class Story:
                 "UPDATE shop.customers SET deleted_at = NOW() WHERE customer_id = 7"
             )
         page.say(
-            "2,000 orders shipped; customer 7 marked as deleted, a column like any."
+            "2,000 orders shipped; customer 7 has deleted_at, which the config names."
             " Runs read the last minutes once more; the merge makes that harmless."
         )
         page.command("aurora-sync sync --wait")
