@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,7 +15,6 @@ from infra.cli import output, plot, status
 from infra.cli.guard import guarded, told
 from infra.cli.options import ConfigOption, DirOption, StackOption, TablesArgument
 from infra.cli.render import Note
-from runtime.contract.loader import load_specs
 
 if TYPE_CHECKING:
     from runtime.contract.specs import TableSpec
@@ -63,30 +61,13 @@ def report(
     One file that loads nothing from elsewhere. When AWS or Snowflake does not answer,
     it shows the rest; exit 1 then.
     """
-    from infra.cli.target import resolve
     from runtime.ops.files import write_all
-    from runtime.ops.selection import select_specs
-    from runtime.ops.status import read_status
 
-    target = resolve(stack, folder, config, whole=False)
-    specs = load_specs(target.config)
-    if names or specs:
-        specs = select_specs(specs, names or (), target.config)
-    with ExitStack() as opened:
-        found = read_status(
-            specs,
-            lambda: target.ledger,
-            lambda: opened.enter_context(target.warehouse()),
-            MOST_RUNS,
-        )
+    specs, found = status.read(names, config, stack, folder, MOST_RUNS)
     text = page(specs, found, stack or "local", datetime.now(UTC))
     write_all({to: text.encode()})
     typer.echo(to)
-    for problem in found.problems:
-        for line in told(problem):
-            output.warn(line)
-    if found.problems:
-        raise typer.Exit(1)
+    status.tell_silence(found)
 
 
 def page(

@@ -1,9 +1,11 @@
 """`status`: a line per table, and below it what needs a person."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,11 +21,13 @@ from infra.cli.options import (
     TablesArgument,
 )
 from infra.cli.output import age, plural, size
+from runtime.contract.errors import ConfigError
 from runtime.contract.loader import load_specs
 
 if TYPE_CHECKING:
+    from runtime.contract.specs import TableSpec
     from runtime.ops.history import PastRun
-    from runtime.ops.status import LoadProgress, TableStatus
+    from runtime.ops.status import LoadProgress, Reading, TableStatus
 
 HEADINGS = ("Table", "State", "Lag", "Last run", "Rows", "Rows/s")
 RUNS = ("Run", "Mode", "Above", "Up to", "Rows", "Files", "Size", "Committed", "Merged")
@@ -54,21 +58,8 @@ def status(
     Of a single table its last ten runs too. When AWS or Snowflake does not answer, the
     rest is shown all the same; exit 1 then.
     """
-    from infra.cli.target import resolve
-    from runtime.ops.selection import select_specs
-    from runtime.ops.status import read_status
-
-    target = resolve(stack, folder, config, whole=False)
-    specs = load_specs(target.config)
-    if names or specs:
-        specs = select_specs(specs, names or (), target.config)
-    with ExitStack() as opened:
-        found = read_status(
-            specs,
-            lambda: target.ledger,
-            lambda: opened.enter_context(target.warehouse()),
-            _LAST_RUNS if len(names or ()) == 1 else 0,
-        )
+    most = _LAST_RUNS if len(names or ()) == 1 else 0
+    _, found = read(names, config, stack, folder, most)
     if as_json:
         output.print_json(found.tables)
     else:
@@ -79,6 +70,52 @@ def status(
             if each.runs:
                 typer.echo(f"\nMerged through {each.merged_through}; {_day(each)}")
                 output.print_grid(RUNS, [_run(run) for run in reversed(each.runs)])
+    tell_silence(found)
+
+
+def read(
+    names: list[str] | None,
+    config: Path | None,
+    stack: str | None,
+    folder: Path | None,
+    runs: int,
+) -> "tuple[tuple[TableSpec, ...], Reading]":
+    """Return the tables asked for and how they are.
+
+    Args:
+        names: Source tables; none means all.
+        config: `--config`.
+        stack: `--stack`.
+        folder: `--dir`.
+        runs: How many of each table's last runs to read too.
+    """
+    from infra.cli.target import resolve
+    from runtime.ops.selection import select_specs
+    from runtime.ops.status import read_status
+
+    target = resolve(stack, folder, config, whole=False)
+    specs = load_specs(target.config)
+    if names or specs:
+        specs = select_specs(specs, names or (), target.config)
+    with ExitStack() as opened:
+        try:
+            found = read_status(
+                specs,
+                lambda: target.ledger,
+                lambda: opened.enter_context(target.warehouse()),
+                runs,
+            )
+        except ConfigError:
+            resolve(stack, folder, config)
+            raise
+    if len(found.problems) > 1:
+        # Of a local stack that does not run at all, that is the one thing to say.
+        resolve(stack, folder, config)
+    return specs, found
+
+
+def tell_silence(found: "Reading") -> None:
+    """Say which sides did not answer, and end with a problem if there are any."""
     for problem in found.problems:
         for line in told(problem):
             output.warn(line)
@@ -109,6 +146,11 @@ def notes(status: "TableStatus") -> Iterator[render.Note]:
     if status.last_run is not None and status.last_run.rows_quarantined:
         yield render.quarantined(table, status.last_run.rows_quarantined)
     yield from render.drift(table, status.drift)
+    if status.deletes is not None and status.deletes.decision == "braked":
+        gone, of = status.deletes.gone_count, status.deletes.row_count
+        what = f"deletes of {gone:,} of {plural(of, 'row')} wait for approval"
+        run = f"`aurora-sync approve-deletes {shlex.quote(table)}`"
+        yield render.Note(table, what, f"let them go ahead with {run}")
 
 
 def below(status: "TableStatus") -> Iterator[str]:

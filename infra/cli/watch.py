@@ -53,17 +53,18 @@ def watch(
 
     Each reading asks Snowflake, whose warehouse stays awake meanwhile.
     """
+    from infra.cli.target import resolve
+    from runtime.ops.selection import select_specs
+
+    path = resolve(stack, folder, config).config
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError(
             "needs a terminal", subject="watch", remedy="use `aurora-sync status`"
         )
-    from infra.cli.target import resolve
-    from runtime.ops.selection import select_specs
 
     def target() -> "Target":
         return resolve(stack, folder, config, whole=False)
 
-    path = target().config
     specs = select_specs(load_specs(path), names or (), path)
     reader = _Reader(target, specs, interval)
     reader.start()

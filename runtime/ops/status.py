@@ -13,6 +13,7 @@ from ulid import ULID
 from runtime.contract.errors import ConfigError, SyncError
 from runtime.contract.records import LedgerState
 from runtime.contract.specs import TableSpec
+from runtime.ops.deletes import Decision, last_decisions
 from runtime.ops.history import Day, PastRun, lag_seconds, last_day, recent_runs
 from runtime.ops.ledger import LedgerReader
 from runtime.ops.warehouse import MergedRun, Progress, Warehouse
@@ -79,6 +80,7 @@ class TableStatus(Struct, frozen=True, kw_only=True):
         load: How far a load is that takes several runs.
         refusal: Why the last run failed.
         drift: Columns at the source that the contract lacks.
+        deletes: The last decision on its deletes; None before the first.
         runs: Its last runs, oldest first; None when they were not asked for.
         last_day: What came over in the last 24 hours; with the runs.
     """
@@ -94,6 +96,7 @@ class TableStatus(Struct, frozen=True, kw_only=True):
     load: LoadProgress | None = None
     refusal: dict[str, Any] | None = None
     drift: tuple[str, ...] = ()
+    deletes: Decision | None = None
     runs: tuple[PastRun, ...] | None = None
     last_day: Day | None = None
 
@@ -118,6 +121,7 @@ class Known(Struct, frozen=True, kw_only=True):
         load: How far its load is.
         progress: How far its merges are; None before the first manifest.
         run: Its last run that has arrived in Snowflake.
+        deletes: The last decision on its deletes.
         runs: Its last runs, if they were asked for.
         last_day: Its last 24 hours, with them.
         silent: Sides that did not answer.
@@ -127,6 +131,7 @@ class Known(Struct, frozen=True, kw_only=True):
     load: LoadProgress | None = None
     progress: Progress | None = None
     run: MergedRun | None = None
+    deletes: Decision | None = None
     runs: tuple[PastRun, ...] | None = None
     last_day: Day | None = None
     silent: frozenset[Side] = frozenset()
@@ -195,6 +200,7 @@ def _from_warehouse(
     found: _Parts = {
         "progress": warehouse.progress(names),
         "run": warehouse.last_runs(names),
+        "deletes": last_decisions(warehouse),
     }
     if runs:
         past, day = recent_runs(warehouse, names, runs), last_day(warehouse, now)
@@ -247,6 +253,7 @@ def table_status(spec: TableSpec, known: Known, now: datetime) -> TableStatus:
         load=known.load,
         refusal=state.refusal,
         drift=state.drift,
+        deletes=known.deletes,
         runs=known.runs,
         last_day=known.last_day,
     )

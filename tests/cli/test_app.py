@@ -160,7 +160,7 @@ class TestErrors:
         ],
     )
     def test_it_is_told_and_counted(self, error, status, lines, monkeypatch):
-        def broken(*arguments):
+        def broken(*arguments, **options):
             raise error
 
         monkeypatch.setattr("infra.cli.target.resolve", broken)

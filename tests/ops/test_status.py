@@ -1,12 +1,14 @@
 """What `status` says of a table, from the ledger's state and Snowflake's receipts."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from ulid import ULID
 
+from runtime.contract.errors import ConfigError, LedgerError, WarehouseError
 from runtime.contract.records import LedgerState
-from runtime.ops.status import lag_seconds, table_status
+from runtime.ops.status import Known, Side, load_progress, read_status, table_status
 from runtime.ops.warehouse import MergedRun, Progress
 from tests.factories import make_spec
 
@@ -41,13 +43,20 @@ RUN = MergedRun(
 )
 
 
-def status(progress: Progress | None = MERGED, run: MergedRun | None = RUN, **changes):
+def status(
+    progress: Progress | None = MERGED,
+    run: MergedRun | None = RUN,
+    silent: Side | None = None,
+    **changes,
+):
     state = msgspec.structs.replace(STATE, **changes)
-    return table_status(make_spec(), state, progress, run, NOW)
+    silent_ones = frozenset({silent} if silent else ())
+    known = Known(state=state, progress=progress, run=run, silent=silent_ones)
+    return table_status(make_spec(), known, NOW)
 
 
 def test_a_table_that_never_ran_is_new():
-    found = table_status(make_spec(), None, None, None, NOW)
+    found = table_status(make_spec(), Known(), NOW)
     assert (found.state, found.last_run, found.merged_through) == ("new", None, None)
 
 
@@ -64,6 +73,7 @@ def test_the_keys_that_others_rely_on():
         "files": 1,
         "bytes": 70,
         "seconds": 0.5,
+        "rows_per_second": 14.0,
         "at": "2026-06-01T11:59:00+00:00",
     }
     assert plain["state"] == "current"
@@ -105,15 +115,59 @@ def test_counts_of_another_run_are_not_taken_for_this_ones():
 
 
 @pytest.mark.parametrize(
-    ("watermark", "zone", "lag"),
+    ("silent", "changes", "state"),
     [
-        ("2026-06-01 11:00:00.5+00", None, 3599.5),
-        ("2026-06-01 13:00:00", "Europe/Berlin", 3600.0),
-        ("2026-06-01", "UTC", 43200.0),
-        (None, None, None),
-        ("infinity", None, None),
-        ("0044-03-15 00:00:00 BC", None, None),
+        ("ledger", RUNNING, "unknown"),
+        ("warehouse", {}, "unknown"),
+        ("warehouse", HELD, "unknown"),
+        ("warehouse", REFUSED, "refused"),
+        ("warehouse", LOADING, "loading"),
     ],
 )
-def test_the_lag_is_counted_in_the_writers_zone(watermark, zone, lag):
-    assert lag_seconds(make_spec(watermark_timezone=zone), watermark, NOW) == lag
+def test_what_only_the_silent_side_could_tell_is_unknown(silent, changes, state):
+    assert status(silent=silent, progress=None, **changes).state == state
+
+
+def test_nothing_exported_has_no_pace():
+    idle = status(last_run=LAST_RUN | {"rows_exported": 0})
+    assert idle.last_run.rows_per_second is None
+
+
+def raises(error):
+    def ask():
+        raise error
+
+    return ask
+
+
+class TestSilence:
+    """A side that does not answer is a problem of its own, never of the other."""
+
+    def test_both_may_be_silent(self):
+        errors = LedgerError("no"), WarehouseError("no")
+        found = read_status([make_spec()], *map(raises, errors))
+        assert found.problems == errors
+        assert [each.state for each in found.tables] == ["unknown"]
+
+    def test_a_mistake_in_the_configuration_is_no_silence(self):
+        with pytest.raises(ConfigError):
+            read_status([make_spec()], raises(ConfigError("x")), raises(KeyError()))
+
+    def test_nobody_is_asked_about_no_tables(self):
+        assert read_status([], raises(KeyError()), raises(KeyError())).tables == ()
+
+
+class TestLoad:
+    """Progress of a load that takes more than one run."""
+
+    PLAN = {"id": str(ULID.from_datetime(NOW - timedelta(hours=1))), "chunks": [{}] * 4}
+
+    def test_it_ends_at_the_pace_it_has_had(self):
+        found = load_progress(self.PLAN, [10, 0], NOW)
+        assert (found.chunks_done, found.chunks, found.rows) == (2, 4, 10)
+        assert found.expected_end == "2026-06-01T13:00:00+00:00"
+
+    @pytest.mark.parametrize("chunks", [[{}] * 4, []])
+    def test_no_end_is_made_up_before_the_first_chunk(self, chunks):
+        found = load_progress(self.PLAN | {"chunks": chunks}, [], NOW)
+        assert (found.chunks, found.expected_end) == (len(chunks), None)
