@@ -12,7 +12,6 @@ file brings it back.
 
 from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_names import (
-    FILE_RECEIPTS,
     LANDING,
     RECONCILES,
     SYNC,
@@ -33,7 +32,6 @@ _DONE = "('applied', 'unconfirmed')"
 def reconcile_statements(objects: SnowflakeObjects, table: Table) -> tuple[str, ...]:
     """Render what the task does with keys and seals, in order, in its transaction."""
     return (
-        _receipts(objects, table),
         _keep(objects, table),
         _decide(objects, table),
         _apply(objects, table),
@@ -47,19 +45,6 @@ def _stream(objects: SnowflakeObjects, table: Table) -> str:
 
 def _keys(objects: SnowflakeObjects, table: Table) -> str:
     return objects.qualified(LANDING, objects.keys_table(table))
-
-
-def _receipts(objects: SnowflakeObjects, table: Table) -> str:
-    return (
-        f"INSERT INTO {objects.qualified(SYNC, FILE_RECEIPTS)}\n"
-        "  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,\n"
-        "   rows_quarantined, merged_at)\n"
-        f"  SELECT {literal(table.contract.table)}, file_name,\n"
-        f"    COUNT(DISTINCT file_row), 0, COUNT(DISTINCT file_row), 0, {NOW}\n"
-        f"  FROM {_stream(objects, table)}\n"
-        f"  WHERE NOT {IS_DATA}\n"
-        "  GROUP BY file_name"
-    )
 
 
 def _keep(objects: SnowflakeObjects, table: Table) -> str:

@@ -169,7 +169,7 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         + moment("LOADED_AT")
         + (SnowflakeColumn(name="BODY", type="VARIANT"),),
         FILE_RECEIPTS: text("TABLE_NAME", "FILE_NAME")
-        + count("ROWS_LOADED", "ROWS_APPLIED", "ROWS_SUPERSEDED", "ROWS_QUARANTINED")
+        + count("FIRST_ROW", "LAST_ROW", "ROWS_APPLIED")
         + moment("MERGED_AT"),
         QUARANTINE: text("TABLE_NAME", "FILE_NAME")
         + count("FILE_ROW")

@@ -175,12 +175,23 @@ def _on_key(table: Table, source: str) -> str:
 
 
 def _receipts(objects: SnowflakeObjects, table: Table) -> str:
-    """Count per file what the merge below will do; it reads the same snapshot."""
+    """Note per file which rows have come, and what the merge below will do with them.
+
+    A file may come twice, or in parts, in batches apart: its receipts are spans of
+    lines, one for a batch without gaps, so that no line ever counts twice.
+    """
     keys = ", ".join(f"v{place}" for place, _ in table.keys)
+    carried = ""
+    if table.spec.deletes == "reconcile":
+        carried = (
+            "    UNION ALL\n"
+            "    SELECT file_name, file_row, FALSE AS wins\n"
+            f"    FROM {objects.qualified(LANDING, objects.stream(table))}\n"
+            f"    WHERE NOT {IS_DATA}\n"
+        )
     return (
         f"INSERT INTO {objects.qualified(SYNC, FILE_RECEIPTS)}\n"
-        "  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,\n"
-        "   rows_quarantined, merged_at)\n"
+        "  (table_name, file_name, first_row, last_row, rows_applied, merged_at)\n"
         f"  WITH {_typed(objects, table)},\n"
         "  ranked AS (\n"
         f"    SELECT file_name, file_row, stamp, misfit, {keys},\n"
@@ -188,24 +199,44 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
         "    FROM typed\n"
         "  ),\n"
         "  judged AS (\n"
-        "    SELECT r.file_name, r.file_row, r.misfit,\n"
-        "      r.misfit IS NULL AND r.place = 1\n"
-        "        AND r.stamp > COALESCE(t._sync_stamp, '') AS wins\n"
+        "    SELECT r.file_name, r.file_row, r.misfit IS NULL AND r.place = 1\n"
+        "      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins\n"
         "    FROM ranked AS r\n"
         f"    LEFT JOIN {objects.qualified(*table.spec.target)} AS t\n"
         f"      ON {_on_key(table, 'r')}\n"
+        f"{carried}"
         "  ),\n"
         "  counted AS (\n"
         "    SELECT file_name, COUNT(DISTINCT file_row) AS loaded,\n"
-        "      COUNT_IF(wins) AS applied,\n"
-        "      COUNT(DISTINCT CASE WHEN misfit IS NOT NULL THEN file_row END)\n"
-        "        AS quarantined\n"
+        "      MIN(file_row) AS first_row, MAX(file_row) AS last_row,\n"
+        "      COUNT_IF(wins) AS applied\n"
         "    FROM judged\n"
         "    GROUP BY file_name\n"
+        "  ),\n"
+        "  scattered AS (\n"
+        "    SELECT DISTINCT j.file_name, j.file_row\n"
+        "    FROM judged AS j\n"
+        "    JOIN counted AS n ON n.file_name = j.file_name\n"
+        "    WHERE n.loaded < n.last_row - n.first_row + 1\n"
+        "  ),\n"
+        "  spans AS (\n"
+        "    SELECT file_name, first_row, last_row\n"
+        "    FROM counted\n"
+        "    WHERE loaded = last_row - first_row + 1\n"
+        "    UNION ALL\n"
+        "    SELECT file_name, MIN(file_row) AS first_row, MAX(file_row) AS last_row\n"
+        "    FROM (\n"
+        "      SELECT file_name, file_row, file_row - ROW_NUMBER() OVER (\n"
+        "        PARTITION BY file_name ORDER BY file_row) AS span\n"
+        "      FROM scattered\n"
+        "    ) AS s\n"
+        "    GROUP BY file_name, span\n"
         "  )\n"
-        f"  SELECT {literal(table.contract.table)}, file_name, loaded, applied,\n"
-        f"    loaded - applied - quarantined, quarantined, {NOW}\n"
-        "  FROM counted"
+        f"  SELECT {literal(table.contract.table)}, s.file_name, s.first_row,\n"
+        "    s.last_row, IFF(s.first_row = n.first_row, n.applied, 0),\n"
+        f"    {NOW}\n"
+        "  FROM spans AS s\n"
+        "  JOIN counted AS n ON n.file_name = s.file_name"
     )
 
 

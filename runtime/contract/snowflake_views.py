@@ -1,6 +1,7 @@
 """State as views: what was exported, loaded and merged, without any AWS access.
 
-Receipts join the files that manifests promise with what the merge task counted.
+Receipts join the files that manifests promise with the lines that the merge task has
+seen of them: spans that overlap, of a file that came twice, count once.
 `merged_through` is the high of the last link of the unbroken chain of complete
 manifests: a missing or unfinished manifest stops it.
 """
@@ -8,6 +9,7 @@ manifests: a missing or unfinished manifest stops it.
 from runtime.contract.snowflake_names import (
     FILE_RECEIPTS,
     MANIFESTS,
+    QUARANTINE,
     SYNC,
     SnowflakeObjects,
 )
@@ -32,23 +34,35 @@ def _files(objects: SnowflakeObjects) -> str:
   QUALIFY ROW_NUMBER() OVER (
     PARTITION BY f.value:key::VARCHAR ORDER BY m.loaded_at) = 1
 ),
-merged AS (
-  SELECT file_name, SUM(rows_loaded)::NUMBER(19,0) AS rows_loaded,
-    SUM(rows_applied)::NUMBER(19,0) AS rows_applied,
-    SUM(rows_superseded)::NUMBER(19,0) AS rows_superseded,
-    SUM(rows_quarantined)::NUMBER(19,0) AS rows_quarantined,
-    MAX(merged_at) AS merged_at
+spans AS (
+  SELECT file_name, first_row, last_row, rows_applied, merged_at,
+    COALESCE(MAX(last_row) OVER (PARTITION BY file_name ORDER BY first_row, last_row
+      ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS reached
   FROM {objects.qualified(SYNC, FILE_RECEIPTS)}
+),
+merged AS (
+  SELECT file_name,
+    SUM(GREATEST(0, last_row - GREATEST(first_row - 1, reached)))::NUMBER(19,0)
+      AS rows_loaded,
+    SUM(rows_applied)::NUMBER(19,0) AS rows_applied, MAX(merged_at) AS merged_at
+  FROM spans
+  GROUP BY file_name
+),
+quarantined AS (
+  SELECT file_name, COUNT(DISTINCT file_row)::NUMBER(19,0) AS rows_quarantined
+  FROM {objects.qualified(SYNC, QUARANTINE)}
   GROUP BY file_name
 )
 SELECT p.table_name, p.seq, p.file_name, p.stamp, p.rows_exported, p.bytes,
   COALESCE(m.rows_loaded, 0) AS rows_loaded,
   COALESCE(m.rows_applied, 0) AS rows_applied,
-  COALESCE(m.rows_superseded, 0) AS rows_superseded,
-  COALESCE(m.rows_quarantined, 0) AS rows_quarantined,
+  GREATEST(0, COALESCE(m.rows_loaded, 0) - COALESCE(m.rows_applied, 0)
+    - COALESCE(q.rows_quarantined, 0)) AS rows_superseded,
+  COALESCE(q.rows_quarantined, 0) AS rows_quarantined,
   m.merged_at, COALESCE(m.rows_loaded, 0) = p.rows_exported AS complete
 FROM promised AS p
-LEFT JOIN merged AS m ON m.file_name = p.file_name"""
+LEFT JOIN merged AS m ON m.file_name = p.file_name
+LEFT JOIN quarantined AS q ON q.file_name = p.file_name"""
 
 
 def _runs(objects: SnowflakeObjects) -> str:

@@ -36,3 +36,11 @@ def test_the_common_beginning_is_read_from_one_table():
 )
 def test_statements_stay_as_they_are_when_sharing_could_change_them(other):
     assert share((ONE, other)) == (None, (ONE, other))
+
+
+def test_a_statement_that_begins_otherwise_is_not_in_the_way():
+    other = "INSERT INTO v (c) WITH kept AS (SELECT c FROM k) SELECT c FROM kept"
+    query, statements = share((ONE, other, TWO))
+    assert query is not None
+    assert statements[1] == other
+    assert all("_SHARED" in each for each in (statements[0], statements[2]))

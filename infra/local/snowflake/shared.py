@@ -12,7 +12,7 @@ TABLE = "_SHARED"
 
 
 def share(statements: tuple[str, ...]) -> tuple[Expr | None, tuple[str, ...]]:
-    """Take the CTEs that all statements begin with out of them.
+    """Take the CTEs that statements begin with, as the first one does, out of them.
 
     Args:
         statements: DML of one transaction.
@@ -22,7 +22,7 @@ def share(statements: tuple[str, ...]) -> tuple[Expr | None, tuple[str, ...]]:
         that read its result in the temporary table.
     """
     trees = [sqlglot.parse_one(each, read="snowflake") for each in statements]
-    readers = [tree for tree in trees if tree.find(exp.With)]
+    readers = _alike([tree for tree in trees if tree.find(exp.With)])
     common = _common([_ctes(tree) for tree in readers])
     written = {target.name for tree in trees if (target := tree.find(exp.Table))}
     read = {table.name for cte in common for table in cte.find_all(exp.Table)}
@@ -45,6 +45,14 @@ def share(statements: tuple[str, ...]) -> tuple[Expr | None, tuple[str, ...]]:
                 own = exp.table_(TABLE, db="MAIN", catalog="TEMP")
                 table.replace(exp.alias_(own, alias, table=True))
     return query, tuple(tree.sql(dialect="snowflake") for tree in trees)
+
+
+def _alike(trees: list[Expr]) -> list[Expr]:
+    """Return those that begin with the CTE that the first begins with."""
+    firsts = [_ctes(tree)[0].sql() for tree in trees]
+    return [
+        tree for tree, first in zip(trees, firsts, strict=True) if first == firsts[0]
+    ]
 
 
 def _with(tree: Expr) -> exp.With:

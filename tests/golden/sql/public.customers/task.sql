@@ -54,8 +54,7 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
   FROM typed
   WHERE misfit IS NOT NULL;
 INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
-  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,
-   rows_quarantined, merged_at)
+  (table_name, file_name, first_row, last_row, rows_applied, merged_at)
   WITH raw AS (
     SELECT file_name, file_row, SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) AS stamp,
       SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) AS width,
@@ -80,24 +79,47 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
     FROM typed
   ),
   judged AS (
-    SELECT r.file_name, r.file_row, r.misfit,
-      r.misfit IS NULL AND r.place = 1
-        AND r.stamp > COALESCE(t._sync_stamp, '') AS wins
+    SELECT r.file_name, r.file_row, r.misfit IS NULL AND r.place = 1
+      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins
     FROM ranked AS r
     LEFT JOIN SHOP_DEV.PUBLIC.CUSTOMERS AS t
       ON t.customer_id = r.v1
+    UNION ALL
+    SELECT file_name, file_row, FALSE AS wins
+    FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
+    WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
   ),
   counted AS (
     SELECT file_name, COUNT(DISTINCT file_row) AS loaded,
-      COUNT_IF(wins) AS applied,
-      COUNT(DISTINCT CASE WHEN misfit IS NOT NULL THEN file_row END)
-        AS quarantined
+      MIN(file_row) AS first_row, MAX(file_row) AS last_row,
+      COUNT_IF(wins) AS applied
     FROM judged
     GROUP BY file_name
+  ),
+  scattered AS (
+    SELECT DISTINCT j.file_name, j.file_row
+    FROM judged AS j
+    JOIN counted AS n ON n.file_name = j.file_name
+    WHERE n.loaded < n.last_row - n.first_row + 1
+  ),
+  spans AS (
+    SELECT file_name, first_row, last_row
+    FROM counted
+    WHERE loaded = last_row - first_row + 1
+    UNION ALL
+    SELECT file_name, MIN(file_row) AS first_row, MAX(file_row) AS last_row
+    FROM (
+      SELECT file_name, file_row, file_row - ROW_NUMBER() OVER (
+        PARTITION BY file_name ORDER BY file_row) AS span
+      FROM scattered
+    ) AS s
+    GROUP BY file_name, span
   )
-  SELECT 'public.customers', file_name, loaded, applied,
-    loaded - applied - quarantined, quarantined, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
-  FROM counted;
+  SELECT 'public.customers', s.file_name, s.first_row,
+    s.last_row, IFF(s.first_row = n.first_row, n.applied, 0),
+    CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
+  FROM spans AS s
+  JOIN counted AS n ON n.file_name = s.file_name;
 MERGE INTO SHOP_DEV.PUBLIC.CUSTOMERS AS t
 USING (
   WITH raw AS (
@@ -138,14 +160,6 @@ WHEN MATCHED AND s.stamp > COALESCE(t._sync_stamp, '') THEN UPDATE SET
 WHEN NOT MATCHED THEN INSERT
   (customer_id, email, full_name, country, preferences, created_at, updated_at, _sync_stamp, _sync_file, _sync_at, _deleted_at)
   VALUES (s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, s.stamp, s.file_name, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6), NULL);
-INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
-  (table_name, file_name, rows_loaded, rows_applied, rows_superseded,
-   rows_quarantined, merged_at)
-  SELECT 'public.customers', file_name,
-    COUNT(DISTINCT file_row), 0, COUNT(DISTINCT file_row), 0, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
-  FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
-  WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
-  GROUP BY file_name;
 INSERT INTO SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_KEYS (file_name, file_row, c1)
   SELECT file_name, file_row, c1
   FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
