@@ -44,13 +44,11 @@ def troubled(local: Local) -> Iterator[Local]:
         cursor.execute("SELECT 1")
         time.sleep(1.5)
         local.run("sync", ORDERS, "--wait")
-        try:
-            yield local
-        finally:
-            local.run("local", "up", "--no-deploy")
-            local.aurora("ALTER TABLE public.wide RENAME COLUMN f9 TO f8")
-            writer.rollback()
-            local.run("sync", ORDERS, WIDE, "--wait")
+        yield local
+        writer.rollback()
+    local.run("local", "up", "--no-deploy")
+    local.aurora("ALTER TABLE public.wide RENAME COLUMN f9 TO f8")
+    local.run("sync", ORDERS, WIDE, "--wait")
 
 
 def stop_snowflake(local: Local) -> None:
