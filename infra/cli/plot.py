@@ -37,13 +37,7 @@ class Plot:
 
 
 def line(points: Points, begin: datetime, end: datetime) -> Plot:
-    """Draw durations over time, as the area under a line.
-
-    Args:
-        points: Times and seconds, in order; at least one.
-        begin: Left edge.
-        end: Right edge.
-    """
+    """Draw durations in seconds, at least one, as the area under a line."""
     most = max(seconds for _, seconds in points)
     step = next((s for s in _STEPS if most <= s * _MARKS), math.ceil(most / _MARKS))
     top = step * max(1, math.ceil(most / step))
@@ -55,13 +49,7 @@ def line(points: Points, begin: datetime, end: datetime) -> Plot:
 
 
 def bars(points: Points, begin: datetime, end: datetime) -> Plot:
-    """Draw counts over time, each as a bar; powers of ten are equally far apart.
-
-    Args:
-        points: Times and counts; at least one.
-        begin: Left edge.
-        end: Right edge.
-    """
+    """Draw counts, at least one, as bars; powers of ten are equally far apart."""
     most = max(1.0, *(count for _, count in points))
     top = 10 ** max(1, math.ceil(math.log10(most)))
     tens = [10**power for power in range(1, round(math.log10(top)) + 1)]
