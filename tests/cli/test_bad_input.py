@@ -127,6 +127,11 @@ class TestStacks:
         record = {"pid": dead.pid, "create_time": 1.0, "ready_pid": dead.pid}
         state = {"parts": {"postgres": record, "aws": record}}
         (tmp_path / "stack.json").write_text(json.dumps(state))
+        if path == ("doctor",):
+            # It says what it found of each part.
+            found = aurora_sync(*path, "--dir", tmp_path)
+            assert found.exit_code == 1 and "aurora-sync local up" in found.stdout
+            return
         told = line(1, *filled(path), "--dir", tmp_path)
         assert "not running: " in told and "`aurora-sync local up`" in told
 

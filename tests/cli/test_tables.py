@@ -151,14 +151,14 @@ class TestSync:
     def test_a_task_that_fails_is_the_reason(self, synced, monkeypatch):
         monkeypatch.setattr(sync, "_STALL_SECONDS", 0.5)
         monkeypatch.setattr(sync, "_TROUBLE_SECONDS", 1.0)
-        rename = "ALTER TABLE ANALYTICS.SYNC.{} RENAME TO ANALYTICS.SYNC.{}"
-        synced.snowflake(rename.format("QUARANTINE", "AWAY"))
+        rename = "ALTER TABLE ANALYTICS.LANDING.{} RENAME TO ANALYTICS.LANDING.{}"
+        synced.snowflake(rename.format("PUBLIC__ORDERS_KEYS", "AWAY"))
         try:
             orders(synced, "status = 'fails'")
             result = synced.run("sync", ORDERS, "--wait", status=1)
             assert "task PUBLIC__ORDERS_MERGE failed" in result.stderr
         finally:
-            synced.snowflake(rename.format("AWAY", "QUARANTINE"))
+            synced.snowflake(rename.format("AWAY", "PUBLIC__ORDERS_KEYS"))
         # Ten failures may have suspended it by now.
         synced.snowflake("ALTER TASK ANALYTICS.LANDING.PUBLIC__ORDERS_MERGE RESUME")
         assert synced.data("sync", ORDERS, "--wait")[0]["status"] == "merged"
