@@ -161,13 +161,19 @@ class Scene:
         finally:
             source.close()
 
-    def run(self, table: Table, seconds: float = 60, **changes: Any) -> RunResult:
+    def run(
+        self,
+        table: Table,
+        seconds: float = 60,
+        reconcile: bool = False,
+        **changes: Any,
+    ) -> RunResult:
         """Run the exporter once; `changes` are settings."""
         around = self.around
         if changes:
             settings = msgspec.structs.replace(around.settings, **changes)
             around = replace(around, settings=settings)
-        return run_table(table, around, seconds)
+        return run_table(table, around, seconds, reconcile)
 
     def ledger(self, table: Table) -> Ledger:
         """Return the table's ledger."""

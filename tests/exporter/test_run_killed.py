@@ -84,6 +84,7 @@ class Case:
     settings: dict[str, Any]
     seconds: float = 60
     facts: dict[str, Any] = field(default_factory=dict)
+    reconcile: bool = False
 
     def run(self, scene: Scene, life: Life, patch: pytest.MonkeyPatch) -> None:
         """Run until the work is done, or dead."""
@@ -96,7 +97,8 @@ class Case:
         )
         patch.setattr(run_module, "Source", mortal_source(life))
         for _ in range(30):
-            if run_table(self.table, around, self.seconds).status == "done":
+            result = run_table(self.table, around, self.seconds, self.reconcile)
+            if result.status == "done":
                 return
         raise AssertionError("never done")
 
