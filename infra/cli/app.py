@@ -3,7 +3,7 @@
 import typer
 
 from infra.cli import explain, local, tables
-from infra.cli.deletes import approve_deletes
+from infra.cli.approvals import accept_source, approve_deletes
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
@@ -29,5 +29,6 @@ app.command()(report)
 app.command()(tables.verify)
 app.command()(explain.explain)
 app.command()(approve_deletes)
+app.command()(accept_source)
 app.command()(demo)
 app.command()(doctor)

@@ -83,7 +83,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     """The ledger's item of one table (sort key STATE).
 
     Attributes:
-        generation: Current generation of the source.
+        generation: Grows when another source was accepted; first part of stamps.
         seq: Number of the last manifest that the ledger followed.
         watermark: Watermark up to which everything has been exported, as text with
             microseconds; None until the first load is complete.

@@ -5,6 +5,8 @@ has no time left, loses one chunk at most.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,7 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import ExportedFile, ledger_key
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
-from runtime.exporter import chunks, watermark
+from runtime.exporter import chunks, identity, watermark
 from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.ledger import Lease
 from runtime.exporter.source import Relation, Source, select
@@ -51,7 +53,7 @@ class Exports:
     def identity(self) -> dict[str, Any] | None:
         """Identity of the source relation, as this run or the last one saw it."""
         seen = self.relation
-        return {"oid": seen.oid} if seen else self.lease.state.source
+        return identity.identity(seen) if seen else self.lease.state.source
 
     def half_the_time_is_left(self) -> bool:
         """Whether more work may begin."""
@@ -67,7 +69,7 @@ class Exports:
         )
         plan = msgspec.structs.replace(plan, chunks=ranges)
         if ranges[0].kind == "ctid" or plan.keys_only:
-            with self.source.snapshot(self.table, self._lock) as relation:
+            with self._snapshot() as relation:
                 # Ranges of blocks hold only for the file that they were cut from.
                 plan = msgspec.structs.replace(
                     plan, relfilenode=relation.relfilenode, stamp=self._stamp(relation)
@@ -132,8 +134,7 @@ class Exports:
         width, tag = self.table.contract.width, f"c{number:06d}"
         if plan.keys_only:
             width, tag = max(place for place, _ in self.table.keys), f"k{number:06d}"
-        with self.source.snapshot(self.table, self._lock) as relation:
-            self.relation = relation
+        with self._snapshot() as relation:
             if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
                 self.lease.save(**{plan.place: None})
                 raise SourceUnavailableError(
@@ -151,10 +152,18 @@ class Exports:
         promised = [{"key": file.key, "rows": file.rows} for file in files]
         body = msgspec.json.encode({"stamp": plan.stamp, "files": promised}).decode()
         query = sql.SQL("SELECT {}::pg_catalog.text").format(sql.Literal(body))
-        with self.source.snapshot(self.table, self._lock) as relation:
+        with self._snapshot() as relation:
             file = self._written(query, relation, 1, "s000000")
         assert file is not None  # one row
         return file
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Relation]:
+        """Hold one export transaction, on what was exported so far."""
+        with self.source.snapshot(self.table, self._lock) as relation:
+            identity.check(self.table, self.lease.state.source, relation)
+            self.relation = relation
+            yield relation
 
     def _written(
         self, query: sql.Composable, relation: Relation, width: int, tag: str

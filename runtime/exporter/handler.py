@@ -34,12 +34,14 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         table: Source table as the config names it.
         reconcile: Compare keys now, due or not.
+        accept_source: The source is another one, and that is meant: load it anew.
         report_errors: Answer with the error instead of failing the invocation; for
             people who wait for the answer.
     """
 
     table: Annotated[str, msgspec.Meta(min_length=1)]
     reconcile: bool = False
+    accept_source: bool = False
     report_errors: bool = False
 
 
@@ -62,7 +64,9 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
     try:
         table = _table(request.table)
         seconds = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
-        result = run_table(table, _surroundings(), seconds, request.reconcile)
+        result = run_table(
+            table, _surroundings(), seconds, request.reconcile, request.accept_source
+        )
     except SyncError as error:
         return _failed(request, error)
     _measure(result)

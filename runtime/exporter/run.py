@@ -52,7 +52,11 @@ class Surroundings:
 
 
 def run_table(
-    table: Table, around: Surroundings, seconds: float, reconcile: bool = False
+    table: Table,
+    around: Surroundings,
+    seconds: float,
+    reconcile: bool = False,
+    accept_source: bool = False,
 ) -> RunResult:
     """Sync one table once.
 
@@ -61,6 +65,8 @@ def run_table(
         around: Settings and clients.
         seconds: Time to plan for; everything must have ended by then.
         reconcile: Whether to compare keys now, due or not.
+        accept_source: Whether to begin a new generation: the table is another one,
+            or another database, and that is meant.
 
     Returns:
         What was exported and committed.
@@ -76,6 +82,8 @@ def run_table(
     with ledger.lease(run) as lease:
         try:
             _follow(lease, ledger, lake)
+            if accept_source:
+                lease.save(generation=lease.state.generation + 1, **_FORGOTTEN)
             with leased_user(settings, around.aws_keys) as user:
                 name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
                 with (
@@ -110,6 +118,13 @@ def run_table(
             raise
 
 
+# What is known of a source, and void with another one.
+_FORGOTTEN: dict[str, Any] = dict.fromkeys(
+    ("watermark", "high", "fresh", "load", "reconcile", "reconciled_at")
+    + ("contract", "source", "refusal")
+)
+
+
 def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
     """Let the ledger follow manifests that a run committed before it died."""
     for manifest in lake.after(lease.state.seq):
@@ -122,7 +137,7 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
         if manifest.high is not None:
             changes |= {"watermark": manifest.high, "load": None}
             changes["contract"] = manifest.contract
-            if manifest.mode == "first_load":
+            if manifest.mode == "first_load" and manifest.generation == 1:
                 changes["reconciled_at"] = manifest.committed_at
         elif lease.state.load is not None:
             plan = Plan.read(lease.state.load)

@@ -140,8 +140,12 @@ class Work:
             load=None if finished else rest.to_ledger(),
             # Not before the last chunk: until then old rows lack the new columns.
             contract=plan.contract if finished else self.lease.state.contract,
-            # All that was there has just come over.
-            **({"reconciled_at": _now()} if finished and plan.above is None else {}),
+            # All that was there has just come over; of an earlier source more is left.
+            **(
+                {"reconciled_at": _now()}
+                if finished and plan.above is None and self.lease.state.generation == 1
+                else {}
+            ),
         )
 
     def _reconcile_due(self) -> bool:

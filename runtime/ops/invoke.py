@@ -92,7 +92,7 @@ class Exporter:
         lease_deadline = min(deadline, time.monotonic() + LEASE_SECONDS)
         while True:
             tell("exporting")
-            result = self.invoke(source, reconcile)
+            result = self.invoke(source, reconcile=reconcile)
             if result.status in ("failed", "busy"):
                 self._failed(source, result, wait, lease_deadline, tell)
                 continue
@@ -109,13 +109,17 @@ class Exporter:
                     "longer --timeout",
                 )
 
-    def invoke(self, source: SourceName, reconcile: bool = False) -> RunResult:
+    def invoke(self, source: SourceName, **wishes: bool) -> RunResult:
         """Invoke the function once and return its answer.
+
+        Args:
+            source: The table.
+            **wishes: What its event asks for beside a run.
 
         Raises:
             FunctionError: When it cannot be invoked, or ended without an answer.
         """
-        payload = {"table": str(source), "report_errors": True, "reconcile": reconcile}
+        payload = {"table": str(source), "report_errors": True, **wishes}
         try:
             answer = self._client.invoke(
                 FunctionName=self._function,

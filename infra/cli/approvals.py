@@ -1,4 +1,4 @@
-"""`approve-deletes`: let go ahead what the brake has stopped."""
+"""What waits for a person's word: `approve-deletes`, `accept-source`."""
 
 from typing import Annotated
 
@@ -35,4 +35,33 @@ def approve_deletes(
     typer.echo(
         f"{name}: {rows} of {approved.row_count:,} approved for deletion; "
         "the merge task marks them now"
+    )
+
+
+@guarded
+def accept_source(
+    name: Annotated[
+        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
+    ],
+    config: ConfigOption = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+) -> None:
+    """Accept that a table is another one than so far, and load it anew.
+
+    For one that was dropped and created again, and for a restored or cloned database.
+    What the new source lacks is marked as deleted by the next reconcile.
+    """
+    from infra.cli.target import resolve
+    from runtime.ops.invoke import RefusedError
+    from runtime.ops.selection import select_tables
+
+    target = resolve(stack, folder, config)
+    [table] = select_tables(target.config, [name])
+    result = target.exporter.invoke(table.spec.source, accept_source=True)
+    if result.error is not None:
+        raise RefusedError(result.error)
+    typer.echo(
+        f"{name}: accepted; {output.plural(result.rows_exported, 'row')} exported; "
+        f"follow them with `aurora-sync sync {name} --wait`"
     )
