@@ -17,11 +17,8 @@ def wide(local: Local) -> Iterator[Local]:
     )
     local.run("sync", WIDE, "--wait")
     yield local
-    local.aurora(
-        "DELETE FROM public.wide WHERE b = 904",
-        "INSERT INTO public.wide (a, b) VALUES ('y', 903)",
-    )
-    local.run("sync", WIDE, "--wait")
+    local.aurora("DELETE FROM public.wide WHERE b > 900")
+    local.run("sync", WIDE, "--wait", "--reconcile")
 
 
 def explained(local: Local, *key: str, status: int = 0) -> dict:

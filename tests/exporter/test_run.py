@@ -139,7 +139,7 @@ def test_the_ledger_keeps_a_summary_of_the_run(scene, orders):
     assert state.last_run["files"] == 1
     assert state.last_run["bytes"] == result.bytes
     assert state.contract == fingerprint(orders)
-    assert state.source == {"oid": scene.value("SELECT 'orders'::regclass::int8")}
+    assert state.source["oid"] == scene.value("SELECT 'orders'::regclass::int8")
 
 
 def test_every_attempt_writes_under_a_prefix_of_its_own(scene, orders):

@@ -54,7 +54,8 @@ def test_a_word_in_a_string_or_a_comment_is_no_keyword():
 def test_our_own_task_is_read_statement_by_statement():
     block = merge_block(OBJECTS, make_table())
     verbs = [statement.split()[0] for statement in read_block(block + ";")]
-    assert verbs == ["INSERT", "INSERT", "MERGE"]
+    rows, keys = ["INSERT", "INSERT", "MERGE"], ["INSERT", "INSERT", "MERGE", "DELETE"]
+    assert verbs == rows + keys
     assert read_block(f"EXECUTE IMMEDIATE $${block}$$") == read_block(block)
 
 

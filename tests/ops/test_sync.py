@@ -162,6 +162,7 @@ def test_without_wait_the_export_is_all():
         "rows_quarantined": 0,
         "files": 1,
         "bytes": 10,
+        "keys_exported": None,
         "seconds": 1.0,
         "merged_through": None,
         "error": None,
