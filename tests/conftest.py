@@ -1,6 +1,7 @@
 """What holds for every test: no real account is reachable, unit tests go first."""
 
 import os
+import signal
 from importlib.metadata import version
 
 import pytest
@@ -20,6 +21,9 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith(_FOREIGN)]:
         del os.environ[name]
     os.environ.update(_NO_CREDENTIALS)
+    # A shell without job control starts background commands deaf to Ctrl-C, and what
+    # they start inherits that; the tests press it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
