@@ -23,7 +23,7 @@ from runtime.ops import source
 from runtime.ops.findings import Site
 from runtime.ops.invoke import Exporter
 from runtime.ops.ledger import LedgerReader
-from runtime.ops.warehouse import Warehouse, refusals
+from runtime.ops.warehouse import QUESTION_SECONDS, Warehouse, refusals
 
 LOCAL = landscape.STACK
 
@@ -46,7 +46,9 @@ class _LocalWarehouse(Warehouse):
         super().__init__(connection, objects)
         self._parts = parts
 
-    def ask(self, statement: str, timeout: int = 120) -> list[dict[str, Any]]:
+    def ask(
+        self, statement: str, timeout: int = QUESTION_SECONDS
+    ) -> list[dict[str, Any]]:
         """Run a statement, as every `Warehouse` does."""
         if not is_ready(self._parts):
             raise LocalError(

@@ -21,12 +21,21 @@ from runtime.contract.snowflake_names import (
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 
-NAME_PART = "SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', {})"
 NOW = "CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)"
-# What a file carries stands in its name: `c` rows, `k` keys, `s` a seal.
-_KIND = f"LEFT({NAME_PART.format(3)}, 1)"
-IS_DATA = f"{_KIND} = 'c'"
 _DONE = "('applied', 'unconfirmed')"
+
+
+def name_part(place: int, column: str = "file_name") -> str:
+    """Return a part of a file's name: 1 its stamp, 2 its width, 3 its chunk."""
+    return f"SPLIT_PART(SPLIT_PART({column}, '/', -1), '_', {place})"
+
+
+def _kind(column: str = "file_name") -> str:
+    """What a file carries stands in its name: `c` rows, `k` keys, `s` a seal."""
+    return f"LEFT({name_part(3, column)}, 1)"
+
+
+IS_DATA = f"{_kind()} = 'c'"
 
 
 def reconcile_statements(objects: SnowflakeObjects, table: Table) -> tuple[str, ...]:
@@ -83,7 +92,7 @@ def _sealed(objects: SnowflakeObjects, table: Table, decision: str) -> str:
         "    SELECT k.file_name AS seal, PARSE_JSON(MIN(k.c1)) AS body\n"
         f"    FROM {_keys(objects, table)} AS k\n"
         "    LEFT JOIN decided AS d ON d.seal = k.file_name\n"
-        f"    WHERE {_KIND.replace('file_name', 'k.file_name')} = 's' AND {decision}\n"
+        f"    WHERE {_kind('k.file_name')} = 's' AND {decision}\n"
         "    GROUP BY k.file_name\n"
         "  ),\n"
         "  promised AS (\n"
@@ -206,7 +215,7 @@ def _apply(objects: SnowflakeObjects, table: Table) -> str:
 
 def _forget(objects: SnowflakeObjects, table: Table) -> str:
     """Drop keys that no decision waits for; a braked seal may still be approved."""
-    part = NAME_PART.format(1)
+    part = name_part(1)
     decided = (
         f"FROM {objects.qualified(SYNC, RECONCILES)}\n"
         f"  WHERE table_name = {literal(table.contract.table)}"
@@ -214,6 +223,6 @@ def _forget(objects: SnowflakeObjects, table: Table) -> str:
     return (
         f"DELETE FROM {_keys(objects, table)}\n"
         f"WHERE {part} < (SELECT MAX(stamp) {decided})\n"
-        f"  OR {part} <= (SELECT MAX({part.replace('file_name', 'seal')}) {decided}\n"
+        f"  OR {part} <= (SELECT MAX({name_part(1, 'seal')}) {decided}\n"
         f"    AND decision IN {_DONE})"
     )

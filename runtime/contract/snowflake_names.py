@@ -128,8 +128,8 @@ def landing_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
 
 def keys_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
     """Columns of the table that keys wait in: where each came from, and as landed."""
-    width = max(place for place, _ in table.keys)
-    kept = {"FILE_NAME", "FILE_ROW", *(f"C{place}" for place in range(1, width + 1))}
+    places = range(1, table.key_width + 1)
+    kept = {"FILE_NAME", "FILE_ROW", *(f"C{place}" for place in places)}
     return tuple(column for column in landing_columns(table) if column.name in kept)
 
 

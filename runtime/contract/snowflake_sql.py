@@ -9,8 +9,8 @@ one, whatever order files load in.
 from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_deletes import (
     IS_DATA,
-    NAME_PART,
     NOW,
+    name_part,
     reconcile_statements,
 )
 from runtime.contract.snowflake_names import (
@@ -105,8 +105,8 @@ def _typed(objects: SnowflakeObjects, table: Table) -> str:
     )
     return (
         "raw AS (\n"
-        f"    SELECT file_name, file_row, {NAME_PART.format(1)} AS stamp,\n"
-        f"      {NAME_PART.format(2)}::NUMBER(5,0) AS width,\n"
+        f"    SELECT file_name, file_row, {name_part(1)} AS stamp,\n"
+        f"      {name_part(2)}::NUMBER(5,0) AS width,\n"
         f"      {texts},\n"
         f"      {values}\n"
         f"    FROM {stream}\n"

@@ -264,6 +264,11 @@ class Table(Struct, frozen=True, kw_only=True, dict=True):
         by_name = {column.name: (place, column) for place, column in self.contract.live}
         return tuple(by_name[name] for name in self.spec.key)
 
+    @property
+    def key_width(self) -> int:
+        """How many columns of a file reach to the last one of the key."""
+        return max(place for place, _ in self.keys)
+
     @cached_property
     def watermark(self) -> Column:
         """The watermark column."""

@@ -59,7 +59,7 @@ class Exports:
         """Whether more work may begin."""
         return time.monotonic() < self.started + self.seconds / 2
 
-    def cut(self, plan: Plan) -> Plan:
+    def _cut(self, plan: Plan) -> Plan:
         """Cut the table into the plan's chunks; a single one needs no ledger entry."""
         ranges = chunks.cut(
             self.source.cursor,
@@ -92,15 +92,25 @@ class Exports:
         )
         self.lease.save(**{plan.place: smaller.to_ledger()})
 
-    def advance(self, plan: Plan) -> dict[int, ExportedFile | None]:
+    def advance(self, plan: Plan) -> tuple[Plan, dict[int, ExportedFile | None]] | None:
         """Export chunks that are still missing, as many as the time allows.
 
         Returns:
-            All finished chunks of the plan: number to file, None when empty.
+            The plan, cut by now, and all its finished chunks: number to file, None when
+            empty. None when not one chunk fitted: the next invocation has smaller ones.
 
         Raises:
-            TooLargeError: When not even one chunk fits.
+            TooLargeError: When the table cannot be cut any smaller.
         """
+        try:
+            if not plan.chunks:
+                plan = self._cut(plan)
+            return plan, self._finished(plan)
+        except TooLargeError as error:
+            self.cut_smaller(plan, error)
+            return None
+
+    def _finished(self, plan: Plan) -> dict[int, ExportedFile | None]:
         ledger, several = self.lease.ledger, len(plan.chunks) > 1
         done = ledger.chunks(plan.id) if several else {}
         longest, fresh = 0.0, 0
@@ -133,7 +143,7 @@ class Exports:
         query = select(self.table, condition, plan.keys_only)
         width, tag = self.table.contract.width, f"c{number:06d}"
         if plan.keys_only:
-            width, tag = max(place for place, _ in self.table.keys), f"k{number:06d}"
+            width, tag = self.table.key_width, f"k{number:06d}"
         with self._snapshot() as relation:
             if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
                 self.lease.save(**{plan.place: None})

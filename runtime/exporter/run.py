@@ -99,14 +99,7 @@ def run_table(
                         started=started,
                         seconds=seconds,
                     )
-                    return Work(
-                        table=table,
-                        settings=settings,
-                        lease=lease,
-                        lake=lake,
-                        exports=exports,
-                        reconcile=reconcile,
-                    ).go()
+                    return Work(lake=lake, exports=exports, reconcile=reconcile).go()
         except FencedError:
             # A newer run is at work, and says what is the matter.
             raise

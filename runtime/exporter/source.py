@@ -251,15 +251,11 @@ def select(
         condition: Which rows.
         keys_only: Leave all but the key empty, up to its last column.
     """
-    left_out = {c.attnum for c in table.contract.columns if c.dropped}
-    width = table.contract.width
-    if keys_only:
-        keys = {column.attnum: place for place, column in table.keys}
-        left_out = {c.attnum for c in table.contract.columns if c.attnum not in keys}
-        width = max(keys.values())
+    width = table.key_width if keys_only else table.contract.width
+    kept = {place for place, _ in (table.keys if keys_only else table.contract.live)}
     columns = [
-        "NULL" if c.attnum in left_out else rule_for(c).export(quote_postgres(c.name))
-        for c in table.contract.columns[:width]
+        rule_for(c).export(quote_postgres(c.name)) if place in kept else "NULL"
+        for place, c in enumerate(table.contract.columns[:width], start=1)
     ]
     return sql.SQL("SELECT {} FROM {} WHERE {}").format(
         sql.SQL(", ".join(columns)),

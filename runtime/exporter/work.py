@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from runtime.contract.records import ExportedFile, Manifest, RunResult, fingerprint
-from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter import watermark
 from runtime.exporter.chunks import Chunk, Plan
@@ -28,20 +27,24 @@ class Work:
     """The work of one run.
 
     Attributes:
-        table: What to sync.
-        settings: The exporter's settings.
-        lease: The right to change the table's ledger.
         lake: Where manifests go.
         exports: Makes files.
         reconcile: Whether to compare keys now, due or not.
     """
 
-    table: Table
-    settings: ExporterSettings
-    lease: Lease
     lake: Lake
     exports: Exports
     reconcile: bool = False
+
+    @property
+    def table(self) -> Table:
+        """What to sync."""
+        return self.exports.table
+
+    @property
+    def lease(self) -> Lease:
+        """The right to change the table's ledger."""
+        return self.exports.lease
 
     def go(self) -> RunResult:
         """Bring rows over; then, when that is due, the keys.
@@ -106,14 +109,10 @@ class Work:
         """Export the chunks that are still missing, as many as the time allows."""
         if plan.above is None:
             watermark.check_without_watermark(self.exports.source.cursor, self.table)
-        try:
-            if not plan.chunks:
-                plan = self.exports.cut(plan)
-            done = self.exports.advance(plan)
-        except TooLargeError as error:
-            self.exports.cut_smaller(plan, error)
+        advanced = self.exports.advance(plan)
+        if advanced is None:
             return self._result("more", plan)
-        return self._commit_load(plan, done, holder)
+        return self._commit_load(*advanced, holder)
 
     def _commit_load(
         self,
@@ -164,15 +163,10 @@ class Work:
         plan = Plan(id=self.exports.run, contract=shape, chunks=(), keys_only=True)
         if state.reconcile and state.reconcile["contract"] == shape:
             plan = Plan.read(state.reconcile)
-        try:
-            if not plan.chunks:
-                plan = self.exports.cut(plan)
-            done = self.exports.advance(plan)
-        except TooLargeError as error:
-            self.exports.cut_smaller(plan, error)
+        advanced = self.exports.advance(plan)
+        if advanced is None or len(advanced[1]) < len(advanced[0].chunks):
             return msgspec.structs.replace(result, status="more")
-        if len(done) < len(plan.chunks):
-            return msgspec.structs.replace(result, status="more")
+        plan, done = advanced
         files = tuple(file for _, file in sorted(done.items()) if file is not None)
         seq = self._commit(plan, None, (*files, self.exports.seal(plan, files)))
         self.lease.save(seq=seq, reconcile=None, reconciled_at=_now())
@@ -263,7 +257,7 @@ class Work:
         if last is None:
             return True
         silence = datetime.now(UTC) - datetime.fromisoformat(last)
-        return silence.total_seconds() > self.settings.heartbeat_seconds
+        return silence.total_seconds() > self.exports.settings.heartbeat_seconds
 
 
 def _now() -> str:

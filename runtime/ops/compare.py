@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
@@ -105,6 +105,11 @@ def compare(
                 found.note("different", left, key, columns)
             left, right = next(source, None), next(target, None)
     return found
+
+
+def parser(snowflake_type: str) -> Callable[[Any], Any]:
+    """Return what parses values of a type that has no canonical text."""
+    return parse_json if snowflake_type == "VARIANT" else parse_float
 
 
 def parse_float(value: Any) -> float | None:

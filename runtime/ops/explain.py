@@ -20,7 +20,7 @@ from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
 from runtime.ops.checksum import Side, source_side, target_side
-from runtime.ops.compare import parse_float, parse_json, same
+from runtime.ops.compare import parser, same
 from runtime.ops.source import told
 from runtime.ops.warehouse import Warehouse
 
@@ -232,7 +232,7 @@ class Explaining:
         names = [*side.parts, *side.values]
         for name, one, other in zip(names, source[2:], target[2:], strict=True):
             if name in side.values:
-                parse = parse_json if types[name] == "VARIANT" else parse_float
+                parse = parser(types[name])
                 one, other = parse(one), parse(other)
             if not same(one, other):
                 found.append(name)

@@ -21,8 +21,7 @@ from runtime.ops.compare import (
     Difference,
     Row,
     compare,
-    parse_float,
-    parse_json,
+    parser,
 )
 from runtime.ops.source import STATEMENT_SECONDS, told
 from runtime.ops.warehouse import Warehouse, refusals
@@ -120,7 +119,7 @@ class _Comparing:
         self._source = source_side(table)
         self._target = target_side(table, warehouse.objects)
         self._parsers = tuple(
-            parse_json if rule_for(column).type == "VARIANT" else parse_float
+            parser(rule_for(column).type)
             for _, column in table.contract.live
             if column.name in self._source.values
         )

@@ -16,7 +16,7 @@ from runtime.contract.snowflake_names import LANDING, SYNC, SnowflakeObjects
 from runtime.contract.specs import Table
 
 # Questions are small; a warehouse may have to wake up first.
-_QUESTION_SECONDS = 120
+QUESTION_SECONDS = 120
 _MISSING = 2003
 # How far back Snowflake remembers: loads 14 days, runs of tasks 7 days.
 # Source: https://docs.snowflake.com/en/sql-reference/functions/copy_history and
@@ -88,7 +88,7 @@ class Warehouse:
         self.objects = objects
 
     def ask(
-        self, statement: str, timeout: int = _QUESTION_SECONDS
+        self, statement: str, timeout: int = QUESTION_SECONDS
     ) -> list[dict[str, Any]]:
         """Run a statement and return its rows; columns in lower case.
 
