@@ -1,11 +1,9 @@
 """Runs the Pulumi program without an engine and records its resource graph."""
 
-import asyncio
 import importlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import pulumi
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 
 from infra import bundle
+from infra.local.adapter.event_loops import event_loops
 from infra.program import deploy
 from infra.stack import PROJECT, ROOT
 
@@ -206,7 +205,7 @@ def _recording(settings: dict[str, Any], stack: str) -> Iterator[Graph]:
         f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in settings.items()
     }
-    with _event_loops():
+    with event_loops():
         pulumi.runtime.set_mocks(
             monitor.mocks, project=PROJECT, stack=stack, preview=False, monitor=monitor
         )
@@ -215,30 +214,6 @@ def _recording(settings: dict[str, Any], stack: str) -> Iterator[Graph]:
             yield graph
         finally:
             pulumi.runtime.set_all_config({})
-
-
-@contextmanager
-def _event_loops() -> Iterator[None]:
-    """Lend Pulumi event loops, for itself and each of its threads, and close them.
-
-    It makes its own and leaves them to the garbage collector, which complains.
-    """
-    loops = [asyncio.new_event_loop()]
-
-    def start_thread() -> None:
-        loops.append(asyncio.new_event_loop())
-        asyncio.set_event_loop(loops[-1])
-
-    executor = ThreadPoolExecutor(initializer=start_thread)
-    loops[0].set_default_executor(executor)
-    asyncio.set_event_loop(loops[0])
-    try:
-        yield
-    finally:
-        executor.shutdown()
-        asyncio.set_event_loop(None)
-        for loop in loops:
-            loop.close()
 
 
 def run(settings: dict[str, Any], stack: str = "dev") -> Graph:

@@ -1,5 +1,6 @@
 """A stack as a whole: deployed again, changed, killed, beside another, taken down."""
 
+import gc
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from asyncio import BaseEventLoop
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,13 @@ def test_a_second_deployment_changes_nothing(own: Sandbox) -> None:
     assert what_stands(own) == before
     assert (report.stopped, report.missing) == ((), ())
     assert report.resources == len(json.loads(before["resources"]))
+
+
+def test_a_deployment_leaves_no_event_loop_open(own: Sandbox) -> None:
+    """Else the garbage collector complains, in the middle of whatever runs then."""
+    own.deploy()
+    found = [one for one in gc.get_objects() if isinstance(one, BaseEventLoop)]
+    assert [loop for loop in found if not loop.is_closed()] == []
 
 
 def test_others_reach_the_parts_by_what_describe_tells(own: Sandbox) -> None:
