@@ -23,7 +23,13 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         specs: The tables that may be read; they must exist.
     """
     role = quote_postgres(EXPORTER_ROLE)
+    specs = tuple(specs)
     sources = sorted({spec.source for spec in specs}, key=str)
+    numbered = sorted(
+        (spec.source.sql, spec.watermark_col)
+        for spec in specs
+        if spec.id_lookback is not None
+    )
     return (
         f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; "
         "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
@@ -33,11 +39,27 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         f"text, aws_commons._s3_uri_1, text, text) TO {role}",
         "GRANT EXECUTE ON FUNCTION aws_commons.create_s3_uri("
         f"text, text, text) TO {role}",
+        *(_sequence_grant(table, column) for table, column in numbered),
         *(
             f"GRANT USAGE ON SCHEMA {quote_postgres(schema)} TO {role}"
             for schema in sorted({source.schema for source in sources})
         ),
         *(f"GRANT SELECT ON TABLE {source.sql} TO {role}" for source in sources),
+    )
+
+
+def _sequence_grant(table: str, column: str) -> str:
+    """Let the role read the position of the sequence that numbers a column.
+
+    Args:
+        table: The table, quoted.
+        column: The column.
+    """
+    named = ", ".join("'" + name.replace("'", "''") + "'" for name in (table, column))
+    return (
+        "DO $$ BEGIN EXECUTE COALESCE('GRANT SELECT ON SEQUENCE ' || "
+        f"pg_catalog.pg_get_serial_sequence({named}) || "
+        f"' TO {quote_postgres(EXPORTER_ROLE)}', 'SELECT 1'); END $$"
     )
 
 

@@ -100,6 +100,10 @@ class LedgerState(Struct, frozen=True, kw_only=True):
         refusal: The last error, until a run succeeds.
         contract: Fingerprint of the columns that every exported row has by now.
         source: Identity of the source relation when last seen.
+        snapshot: Of the last incremental run, as pg_snapshot prints it; None after a
+            load, and where rows do not tell who wrote them.
+        candidate: Of an id watermark: `value` and `at` of the sequence's position that
+            waits until the transactions open at that time have ended.
         drift: Columns that the contract lacks.
     """
 
@@ -119,6 +123,8 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     refusal: dict[str, Any] | None = None
     contract: str | None = None
     source: dict[str, Any] | None = None
+    snapshot: str | None = None
+    candidate: dict[str, Any] | None = None
     drift: tuple[str, ...] = ()
 
 
@@ -160,14 +166,19 @@ def ledger_key(stack: str, source: SourceName) -> str:
 
 def fingerprint(table: Table) -> str:
     """Return a short digest of all that shapes a table's files and its watermark."""
+    spec = table.spec
+    mark = [spec.watermark_col, spec.watermark_timezone]
+    # Only where there is something to say: a new fingerprint loads a table anew.
+    mark += [spec.watermark_unit] if spec.watermark_unit else []
+    mark += ["id"] if spec.id_lookback is not None else []
     shape = msgspec.json.encode(
         {
             "columns": [
                 (c.attnum, c.base_type, c.kind, c.dropped)
                 for c in table.contract.columns
             ],
-            "key": table.spec.key,
-            "watermark": (table.spec.watermark_col, table.spec.watermark_timezone),
+            "key": spec.key,
+            "watermark": mark,
         }
     )
     return hashlib.sha256(shape).hexdigest()[:16]
@@ -187,6 +198,10 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
         low: Watermark read above.
         high: Commit-safe high.
         held_by: Who holds the watermark back.
+        null_rows: Rows whose watermark is NULL or infinite; None when not looked for.
+        late_rows: Rows that became visible since the run before, though their
+            watermark is at or below the ledger's.
+        lateness: How far the lowest of them lies below, in seconds; of ids, in ids.
         files: Objects committed by this invocation.
         rows_exported: Their rows.
         bytes: Their size.
@@ -206,6 +221,9 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     low: str | None = None
     high: str | None = None
     held_by: dict[str, Any] | None = None
+    null_rows: int | None = None
+    late_rows: int = 0
+    lateness: float = 0.0
     files: tuple[ExportedFile, ...] = ()
     rows_exported: int = 0
     bytes: int = 0

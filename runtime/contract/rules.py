@@ -12,16 +12,20 @@ import msgspec
 
 from runtime.contract.errors import ConfigError
 from runtime.contract.snowflake_names import TAKEN_SCHEMAS, TARGET_METADATA
-from runtime.contract.specs import AVAILABLE, Column, TableContract, TableSpec
+from runtime.contract.specs import (
+    AVAILABLE,
+    INTEGERS,
+    MOMENTS,
+    Column,
+    TableContract,
+    TableSpec,
+)
 from runtime.contract.type_map import rule_for
 
 _RATE = re.compile(
     r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)"
 )
 _CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
-
-
-_MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
 # Where clocks change, this much local time happens twice.
 _DST_FOLD = timedelta(hours=1)
 
@@ -64,6 +68,8 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
             )
     yield from _schedule_problems(spec, wrong)
     yield from _list_problems(spec, wrong)
+    if spec.watermark_unit is not None and spec.id_lookback is not None:
+        yield wrong("id_lookback", "stands beside watermark_unit", "one of the two")
     if (spec.deleted_col is None) is (spec.deletes == "soft_column"):
         yield wrong(
             "deleted_col",
@@ -201,12 +207,12 @@ def _type_problems(
                 remedy='leave it behind with "exclude"',
             )
     mark = contract.column(spec.deleted_col or "")
-    if mark is not None and mark.plain_type not in ("boolean", *_MOMENTS):
+    if mark is not None and mark.plain_type not in ("boolean", *MOMENTS):
         yield ConfigError(
             f"deleted_col {mark.name!r} has a type that marks nothing",
             subject=subject,
             got=mark.type,
-            allowed=", ".join(("boolean", *_MOMENTS)),
+            allowed=", ".join(("boolean", *MOMENTS)),
             remedy="choose another column",
         )
     watermark = contract.column(spec.watermark_col)
@@ -217,14 +223,34 @@ def _type_problems(
 def _watermark_problems(
     column: Column, spec: TableSpec, subject: str
 ) -> Iterator[ConfigError]:
-    if column.plain_type not in _MOMENTS:
+    counts = spec.watermark_unit is not None or spec.id_lookback is not None
+    if column.plain_type not in MOMENTS + INTEGERS:
         yield ConfigError(
             f"watermark column {spec.watermark_col!r} has a type that cannot be one",
             subject=subject,
             got=column.type,
-            allowed="timestamp with or without time zone, date",
+            allowed="timestamp with or without time zone, date, integer, bigint",
             remedy="choose a column that moves whenever a row is written",
         )
+    elif column.plain_type in INTEGERS and not counts:
+        yield ConfigError(
+            f"watermark column {spec.watermark_col!r} does not say what it counts",
+            subject=subject,
+            got=column.type,
+            allowed='"watermark_unit": "s", "ms" or "us", or "id_lookback": 1000',
+            remedy="set the unit when it is a time; set id_lookback when it is the id "
+            "of a sequence and rows are only appended",
+        )
+    elif column.plain_type in MOMENTS and counts:
+        yield ConfigError(
+            "watermark_unit and id_lookback belong to an integer watermark",
+            subject=subject,
+            got=column.type,
+            allowed=", ".join(INTEGERS),
+            remedy="leave them out",
+        )
+    elif column.plain_type in INTEGERS:
+        return
     elif column.plain_type == "timestamp with time zone":
         return
     elif spec.watermark_timezone is None:

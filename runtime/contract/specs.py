@@ -58,7 +58,9 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     watermark_unit: Annotated[
         Literal["s", "ms", "us"] | None,
-        Meta(description="s, ms or us: the unit of an integer epoch watermark"),
+        Meta(
+            description="s, ms or us: the unit of an integer watermark that is a time"
+        ),
     ] = None
     null_watermark: Annotated[
         Literal["include", "exclude", "fail"],
@@ -73,7 +75,10 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 100_000
     id_lookback: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        Meta(description="how many ids below the watermark are read again"),
+        Meta(
+            description="how many ids below the watermark are read again; makes the "
+            "watermark a sequence's id, of a table that rows are only appended to"
+        ),
     ] = None
     max_holdback: Annotated[
         timedelta,
@@ -177,12 +182,15 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 # Keys whose behaviour is not built yet: refused, never silently ignored.
 # Each maps to the values that are already in force.
 AVAILABLE: dict[str, tuple[object, ...]] = {
-    "watermark_unit": (None,),
-    "id_lookback": (None,),
     "mode": ("incremental",),
     "masks": ({},),
     "where": (None,),
 }
+
+# Types of a watermark: those that tell a time by themselves, and those that need to
+# be told what they count.
+MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
+INTEGERS = ("integer", "bigint")
 
 ColumnKind = Literal["base", "enum", "array", "range", "composite"]
 

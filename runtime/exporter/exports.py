@@ -18,9 +18,10 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import ExportedFile, ledger_key
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
-from runtime.exporter import chunks, identity, watermark
+from runtime.exporter import chunks, identity, selection
 from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.ledger import Lease
+from runtime.exporter.selection import Noticed
 from runtime.exporter.source import Relation, Source, select
 from runtime.exporter.source_errors import TooLargeError
 
@@ -38,6 +39,7 @@ class Exports:
         started: When the run began, by `time.monotonic`.
         seconds: How long it may take.
         relation: The table as the last export transaction found it.
+        noticed: What was seen beside the rows.
     """
 
     table: Table
@@ -48,6 +50,7 @@ class Exports:
     started: float
     seconds: float
     relation: Relation | None = None
+    noticed: Noticed | None = None
 
     @property
     def identity(self) -> dict[str, Any] | None:
@@ -134,10 +137,11 @@ class Exports:
 
     def file(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
         """One export transaction: lock, catalog check, snapshot, file."""
+        state = self.lease.state
         rows = (
-            watermark.finite(self.table)
+            selection.finite(self.table)
             if plan.above is None
-            else watermark.newer_than(self.table, plan.above)
+            else selection.newer_than(self.table, plan.above, state.snapshot)
         )
         condition = sql.SQL("({}) AND ({})").format(chunk.condition(self.table), rows)
         query = select(self.table, condition, plan.keys_only)
@@ -152,7 +156,15 @@ class Exports:
                     subject=str(self.table.spec.source),
                     remedy="the next run starts the load anew",
                 )
+            if plan.mode == "incremental" and number == 0:
+                self.notice(state.watermark, state.snapshot)
             return self._written(query, relation, width, tag)
+
+    def notice(self, watermark: str | None = None, since: str | None = None) -> None:
+        """Look at what goes beside the rows; see `selection.notice`."""
+        self.noticed = selection.notice(
+            self.source.cursor, self.table, watermark, since
+        )
 
     def seal(self, plan: Plan, files: tuple[ExportedFile, ...]) -> ExportedFile:
         """Write the one row that lists a reconcile's key files.

@@ -114,7 +114,7 @@ def run_table(
 # What is known of a source, and void with another one.
 _FORGOTTEN: dict[str, Any] = dict.fromkeys(
     ("watermark", "high", "fresh", "load", "reconcile", "reconciled_at")
-    + ("contract", "source", "refusal")
+    + ("contract", "source", "snapshot", "candidate", "refusal")
 )
 
 
@@ -126,7 +126,7 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
             changes |= {"reconcile": None, "reconciled_at": manifest.committed_at}
             lease.save(**changes)
             continue
-        changes["fresh"] = None
+        changes |= {"fresh": None, "snapshot": None}
         if manifest.high is not None:
             changes |= {"watermark": manifest.high, "load": None}
             changes["contract"] = manifest.contract

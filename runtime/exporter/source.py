@@ -38,6 +38,8 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 
      || '-' || pg_catalog.lpad((1000000000 - (SELECT pg_catalog.count(x)
        FROM pg_catalog.pg_snapshot_xip(s) AS x))::pg_catalog.text, 10, '0')
    FROM pg_catalog.pg_current_snapshot() AS s),
+  CASE WHEN c.relkind IN ('r', 'p', 'm')
+    THEN pg_catalog.pg_current_snapshot()::pg_catalog.text END,
   c.oid::pg_catalog.int8, c.relfilenode::pg_catalog.int8,
   (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attnum, a.attname,
       pg_catalog.format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
@@ -72,12 +74,14 @@ class Relation(Struct, frozen=True, kw_only=True):
 
     Attributes:
         stamp: Stamp of the transaction's snapshot, without the generation.
+        snapshot: The snapshot itself; None when rows have no xmin, as in a view.
         oid: Identity of the relation.
         relfilenode: Identity of its file; changes when it is rewritten.
         drift: Columns that the contract lacks.
     """
 
     stamp: str
+    snapshot: str | None
     oid: int
     relfilenode: int
     drift: tuple[str, ...]
@@ -170,11 +174,12 @@ class Source:
                         key=sql.Literal(sorted(c.attnum for _, c in table.keys)),
                     )
                 )
-                locked, stamp, oid, file, columns, keyed = self.cursor.fetchone()
+                locked, stamp, shown, oid, file, columns, keyed = self.cursor.fetchone()
                 if not locked:
                     raise _without_lease(str(source))
                 yield Relation(
                     stamp=stamp,
+                    snapshot=shown,
                     oid=oid,
                     relfilenode=file,
                     drift=compare(table, columns, keyed),

@@ -4,7 +4,8 @@ A row becomes visible at commit but carries the clock of its transaction's start
 of a statement in it). The high may therefore never pass the oldest start of any open
 transaction of this database; MAX(column) would lose what commits later. Sessions and
 prepared transactions are read in that order, in a transaction of their own: what is
-prepared between the two is seen by one of them.
+prepared between the two is seen by one of them. The order is one of data: the
+sub-select of what is prepared waits for a value made of the sessions.
 
 Who hides its state counts from the start of its session. Only those that can write
 nothing are left out: autovacuum workers, streams of replication, and leased users of
@@ -12,7 +13,7 @@ the exporter's own role. A person may be a member of that role too, and well wri
 only who has an end, no other role and no right to administer this one is leased.
 """
 
-import re
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from psycopg2 import sql
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from runtime.contract.errors import SourceError
 from runtime.contract.specs import Table
+from runtime.exporter import sequences, units
+from runtime.exporter.sequences import Candidate
 
 # A holder younger than this is ordinary traffic and not worth a line in `status`.
 NOTABLE_HOLD = timedelta(seconds=1)
@@ -36,7 +39,7 @@ WITH sessions AS MATERIALIZED (
   WHERE a.datname = pg_catalog.current_database()
     AND a.pid <> pg_catalog.pg_backend_pid()
     AND a.backend_type <> 'autovacuum worker'
-    AND NOT (a.backend_type = 'walsender' AND a.query ILIKE 'START_REPLICATION %%')
+    AND NOT (a.backend_type = 'walsender' AND a.query ILIKE 'START_REPLICATION %')
     AND (a.state IS NOT NULL OR a.backend_type = 'client backend'
       OR a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL)
     AND NOT EXISTS (
@@ -45,16 +48,16 @@ WITH sessions AS MATERIALIZED (
       WHERE m.member = a.usesysid
         AND leased.rolvaliduntil IS NOT NULL AND NOT leased.rolsuper
       HAVING pg_catalog.bool_and(NOT m.admin_option
-        AND m.roleid = pg_catalog.to_regrole(%(exporter)s)))
+        AND m.roleid = pg_catalog.to_regrole({exporter})))
 ),
 oldest AS (
   SELECT pid, usename, application_name, state, since FROM sessions
   WHERE since IS NOT NULL ORDER BY since LIMIT 1
 ),
-clock AS (
+clock AS MATERIALIZED (
   SELECT pg_catalog.statement_timestamp() AS now,
     LEAST(pg_catalog.statement_timestamp(), (SELECT since FROM oldest))
-      - %(margin)s AS safe
+      - {margin} AS safe
 )
 SELECT pg_catalog.pg_is_in_recovery() AS reader,
   pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AS sees_all,
@@ -64,19 +67,16 @@ SELECT pg_catalog.pg_is_in_recovery() AS reader,
      'application', application_name, 'state', state,
      'since', since, 'age_seconds',
      pg_catalog.round(EXTRACT(EPOCH FROM now - since)::pg_catalog.numeric, 1))
-   FROM oldest WHERE now - since > %(notable)s) AS holder
+   FROM oldest WHERE now - since > {notable}) AS holder,
+  (SELECT pg_catalog.json_build_object('prepared', p.gid, 'user', p.owner,
+      'since', p.prepared, 'age_seconds', pg_catalog.round(EXTRACT(
+        EPOCH FROM pg_catalog.clock_timestamp() - p.prepared)::pg_catalog.numeric, 1))
+    FROM pg_catalog.pg_prepared_xacts AS p
+    WHERE p.database = pg_catalog.current_database() AND clock.safe IS NOT NULL
+    ORDER BY p.prepared LIMIT 1) AS prepared,
+  {read} AS read
 FROM clock
 """)
-
-_PREPARED = """
-SELECT pg_catalog.json_build_object('prepared', gid, 'user', owner,
-    'since', prepared, 'age_seconds', pg_catalog.round(
-      EXTRACT(EPOCH FROM pg_catalog.clock_timestamp() - prepared)
-        ::pg_catalog.numeric, 1))
-FROM pg_catalog.pg_prepared_xacts
-WHERE database = pg_catalog.current_database()
-ORDER BY prepared LIMIT 1
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,35 +89,54 @@ class Safe:
         recent: The same without regard to open transactions: where exports that are
             held back may go on from.
         holder: Who keeps `high` back, when notable.
+        candidate: Of ids: the position that waits to become safe.
     """
 
     high: str | None
     recent: str
     holder: dict[str, Any] | None
+    candidate: Candidate | None = None
 
 
-def read_safe(cursor: Any, table: Table) -> Safe:
+def read_safe(cursor: Any, table: Table, candidate: Candidate | None = None) -> Safe:
     """Read the commit-safe high on the writer.
 
     Args:
         cursor: Cursor of an autocommit connection: pg_stat_activity is cached for
             the length of a transaction, so this one must be its own.
         table: The table whose watermark is meant.
+        candidate: Of ids: the position that waits to become safe.
 
     Raises:
-        SourceError: On a reader, or without the right to see other sessions.
+        SourceError: On a reader, without the right to see other sessions, or when
+            ids are not those of a fit sequence.
     """
-    high, recent = (_as_watermark(table, moment) for moment in ("safe", "now"))
+    of_ids = table.spec.id_lookback is not None
+    before: sql.Composable = sql.SQL("")
+    read: sql.Composable = sql.SQL("NULL::pg_catalog.jsonb")
+    if of_ids:
+        before, read = sequences.read_position(table), sequences.READ
+        high = sequences.safe_high(candidate)
+        recent: sql.Composable = sql.SQL("NULL")
+    else:
+        high, recent = (
+            units.of_instant(table, sql.Identifier("clock", moment))
+            for moment in ("safe", "now")
+        )
+    # Strictly before the oldest start: who began then still writes that time.
+    margin = table.spec.margin + (timedelta(0) if of_ids else units.step(table))
     cursor.execute(
-        _SESSIONS.format(high=high, recent=recent),
-        {
-            "exporter": f'"{EXPORTER_ROLE}"',
-            # Strictly before the oldest start: who began then still writes that time.
-            "margin": table.spec.margin + _resolution(table),
-            "notable": NOTABLE_HOLD,
-        },
+        before
+        + _SESSIONS.format(
+            high=high,
+            recent=recent,
+            read=read,
+            exporter=sql.Literal(f'"{EXPORTER_ROLE}"'),
+            margin=sql.Literal(margin),
+            notable=sql.Literal(NOTABLE_HOLD),
+        )
     )
-    reader, sees_all, safe_high, now, holder = cursor.fetchone()
+    reader, sees_all, found, now, holder, prepared, position = cursor.fetchone()
     if reader:
         raise SourceError(
             "is a reader, not the writer",
@@ -130,29 +149,33 @@ def read_safe(cursor: Any, table: Table) -> Safe:
             subject="Aurora",
             remedy=f'run GRANT pg_read_all_stats TO "{EXPORTER_ROLE}"',
         )
-    cursor.execute(_PREPARED)
-    prepared = cursor.fetchone()
     if prepared is not None:
-        return Safe(high=None, recent=now, holder=prepared[0])
-    return Safe(high=safe_high, recent=now, holder=holder)
+        found, holder = None, prepared
+    if of_ids:
+        now = sequences.check(table, position)
+        candidate = sequences.waiting(position, found, candidate)
+    return Safe(high=found, recent=now, holder=holder, candidate=candidate)
 
 
-def _resolution(table: Table) -> timedelta:
-    """Return the least step of a timestamp column; values are rounded to it."""
-    digits = re.search(r"\((\d)\)", table.watermark.base_type)
-    return timedelta(seconds=10.0 ** -int(digits[1] if digits else 6))
+def read_settled(
+    cursor: Any, table: Table, candidate: Candidate | None, seconds: float
+) -> Safe:
+    """Read what is safe for a load, which has no watermark to go on from.
 
+    Of a busy table some writer is always open, so that ids need a moment to settle.
 
-def _as_watermark(table: Table, moment: str) -> sql.Composable:
-    """Convert an instant to the watermark's type, in the zone of its writers."""
-    instant, kind = sql.Identifier("clock", moment), table.watermark.plain_type
-    if kind == "timestamp with time zone":
-        return instant
-    local = sql.SQL("({} AT TIME ZONE {})").format(
-        instant, sql.Literal(table.spec.watermark_timezone)
-    )
-    # Today is unfinished: the date may be selected again, but nothing above it.
-    return sql.SQL("{}::pg_catalog.date").format(local) if kind == "date" else local
+    Args:
+        cursor: As of `read_safe`.
+        table: The table.
+        candidate: As of `read_safe`.
+        seconds: How long to try; who is open may stay so for longer.
+    """
+    until = time.monotonic() + seconds
+    safe = read_safe(cursor, table, candidate)
+    while safe.candidate and safe.high is None and time.monotonic() < until:
+        time.sleep(0.1)
+        safe = read_safe(cursor, table, safe.candidate)
+    return safe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,23 +213,22 @@ def window(
         watermark: The ledger's watermark.
         fresh: The ledger's fresh marker, if held back before.
     """
-    kind = sql.SQL(table.watermark.plain_type)
+    kind = sql.SQL(units.kind(table))
     cursor.execute(
         sql.SQL("""
             SELECT GREATEST(high, watermark)::pg_catalog.text,
               COALESCE(high > watermark, FALSE),
-              low::pg_catalog.text, (low - %(lookback)s)::{kind}::pg_catalog.text
+              low::pg_catalog.text, (low - {lookback})::{kind}::pg_catalog.text
             FROM (SELECT %(high)s::{kind} AS high, %(watermark)s::{kind} AS watermark,
               CASE WHEN %(high)s::{kind} > %(watermark)s::{kind}
                 THEN %(watermark)s::{kind}
                 ELSE GREATEST(%(watermark)s::{kind}, %(fresh)s::{kind}) END AS low
             ) AS w
-            """).format(kind=kind),
+            """).format(kind=kind, lookback=units.lookback(table)),
         {
             "high": safe.high,
             "watermark": watermark,
             "fresh": fresh,
-            "lookback": table.spec.lookback,
         },
     )
     high, moved, low, above = cursor.fetchone()
@@ -217,66 +239,3 @@ def window(
         moved=moved,
         fresh=None if moved else safe.recent,
     )
-
-
-def newer_than(table: Table, above: str) -> sql.Composable:
-    """Render the condition that selects an incremental run's rows.
-
-    There is no upper bound: what lies above the high comes again next time,
-    harmlessly. Dates compare inclusively, because a day goes on.
-    """
-    column = sql.Identifier(table.spec.watermark_col)
-    kind = table.watermark.plain_type
-    newer = sql.SQL("{} {} {}::{}").format(
-        column,
-        sql.SQL(">=" if kind == "date" else ">"),
-        sql.Literal(above),
-        sql.SQL(kind),
-    )
-    if table.spec.null_watermark == "include":
-        return sql.SQL("({} OR {} IS NULL OR {} = '-infinity')").format(
-            newer, column, column
-        )
-    return sql.SQL("({} AND {})").format(newer, finite(table))
-
-
-def finite(table: Table) -> sql.Composable:
-    """Render the condition of every row, but what the policy excludes."""
-    if table.spec.null_watermark == "include":
-        return sql.SQL("TRUE")
-    return sql.SQL("pg_catalog.isfinite({})").format(
-        sql.Identifier(table.spec.watermark_col)
-    )
-
-
-def check_without_watermark(cursor: Any, table: Table) -> None:
-    """Count rows whose watermark is NULL or infinite, and apply the policy.
-
-    Raises:
-        SourceError: When there are more than the policy allows.
-    """
-    policy, most = table.spec.null_watermark, table.spec.max_null_rows
-    if policy == "exclude" or (policy == "include" and not table.watermark.nullable):
-        return
-    limit = 0 if policy == "fail" else most
-    column = sql.Identifier(table.spec.watermark_col)
-    cursor.execute(
-        sql.SQL(
-            "SELECT pg_catalog.count(1) FROM (SELECT 1 FROM {} "
-            "WHERE {} IS NULL OR {} IN ('infinity', '-infinity') LIMIT {}) AS few"
-        ).format(
-            sql.Identifier(table.spec.source.schema, table.spec.source.name),
-            column,
-            column,
-            sql.Literal(limit + 1),
-        )
-    )
-    (found,) = cursor.fetchone()
-    if found > limit:
-        raise SourceError(
-            f"rows whose {table.spec.watermark_col} is NULL or infinite",
-            subject=table.spec.table_name,
-            got=f"more than {limit}",
-            allowed=f"at most {limit} (null_watermark {policy})",
-            remedy="give them a watermark, raise max_null_rows, or exclude them",
-        )

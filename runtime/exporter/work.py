@@ -5,7 +5,7 @@ been changed, so that any error may end the run anywhere.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,9 @@ from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease
 from runtime.exporter.source_errors import TooLargeError
 from runtime.exporter.watermark import Safe, Window
+
+# How long a load waits for writers that are open when it begins.
+SETTLE_SECONDS = 10.0
 
 
 @dataclass(kw_only=True)
@@ -59,23 +62,26 @@ class Work:
     def _rows(self) -> RunResult:
         """Choose what kind of run is due, and do it."""
         state, shape = self.lease.state, fingerprint(self.table)
+        cursor = self.exports.source.cursor
         if state.load is not None:
             plan = Plan.read(state.load)
             if plan.contract == shape:
                 return self._load(plan)
-        safe = watermark.read_safe(self.exports.source.cursor, self.table)
         if state.watermark is None or state.contract != shape:
+            safe = watermark.read_settled(
+                cursor, self.table, state.candidate, SETTLE_SECONDS
+            )
             # Under a new contract every row goes out again, and the watermark may mean
             # something else.
             load = Plan(id=self.exports.run, contract=shape, high=safe.high, chunks=())
-            return self._load(load, safe.holder)
+            return self._load(load, safe)
+        safe = watermark.read_safe(cursor, self.table, state.candidate)
         window = watermark.window(
-            self.exports.source.cursor, self.table, safe, state.watermark, state.fresh
+            cursor, self.table, safe, state.watermark, state.fresh
         )
         return self._incremental(safe, window, shape)
 
     def _incremental(self, safe: Safe, window: Window, shape: str) -> RunResult:
-        watermark.check_without_watermark(self.exports.source.cursor, self.table)
         plan = Plan(
             id=self.exports.run,
             above=window.above,
@@ -90,7 +96,7 @@ class Work:
             self.exports.cut_smaller(plan, error)
             return self._result("more", plan)
         files = (file,) if file else ()
-        seq = None
+        seq, seen = None, self.exports.relation
         if files or window.moved or self._heartbeat_due():
             seq = self._commit(plan, window.high, files)
         return self._finish(
@@ -101,24 +107,26 @@ class Work:
             watermark=window.high,
             fresh=window.fresh,
             high=safe.high,
+            candidate=safe.candidate,
+            snapshot=seen.snapshot if seen else None,
             load=None,
             contract=plan.contract,
         )
 
-    def _load(self, plan: Plan, holder: dict[str, Any] | None = None) -> RunResult:
+    def _load(self, plan: Plan, safe: Safe | None = None) -> RunResult:
         """Export the chunks that are still missing, as many as the time allows."""
         if plan.above is None:
-            watermark.check_without_watermark(self.exports.source.cursor, self.table)
+            self.exports.notice()
         advanced = self.exports.advance(plan)
         if advanced is None:
             return self._result("more", plan)
-        return self._commit_load(*advanced, holder)
+        return self._commit_load(*advanced, safe)
 
     def _commit_load(
         self,
         plan: Plan,
         done: dict[int, ExportedFile | None],
-        holder: dict[str, Any] | None,
+        safe: Safe | None,
     ) -> RunResult:
         finished = len(done) == len(plan.chunks)
         new = {n: file for n, file in done.items() if n not in plan.committed}
@@ -132,7 +140,10 @@ class Work:
             seq,
             files,
             status="done" if finished else "more",
-            held_by=holder,
+            held_by=safe.holder if safe else None,
+            candidate=safe.candidate if safe else self.lease.state.candidate,
+            # Its chunks show several.
+            snapshot=None,
             watermark=high if finished else self.lease.state.watermark,
             fresh=plan.fresh if finished else None,
             high=plan.high,
@@ -217,6 +228,9 @@ class Work:
             "rows_exported": result.rows_exported,
             "files": len(files),
             "bytes": result.bytes,
+            "null_rows": result.null_rows,
+            "late_rows": result.late_rows,
+            "lateness": result.lateness,
             "seconds": result.seconds,
             "at": now,
             "committed_at": now if seq else before.get("committed_at", now),
@@ -239,6 +253,7 @@ class Work:
 
     def _result(self, status: Any, plan: Plan, **more: Any) -> RunResult:
         files: tuple[ExportedFile, ...] = more.pop("files", ())
+        more |= asdict(self.exports.noticed) if self.exports.noticed else {}
         return RunResult(
             status=status,
             table=str(self.table.spec.source),

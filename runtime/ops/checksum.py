@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from runtime.contract.names import quote_postgres, quote_snowflake_column
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.specs import Column, Table
+from runtime.contract.specs import INTEGERS, Column, Table
 from runtime.contract.type_map import rule_for
 
 
@@ -100,7 +100,10 @@ def source_side(table: Table) -> Side:
     conditions = []
     if table.spec.null_watermark != "include":
         watermark = quote_postgres(table.spec.watermark_col)
-        conditions.append(f"pg_catalog.isfinite({watermark})")
+        whole = table.watermark.plain_type in INTEGERS
+        conditions.append(
+            f"{watermark} IS NOT NULL" if whole else f"pg_catalog.isfinite({watermark})"
+        )
     if table.spec.deletes == "soft_column":
         mark = table.contract.column(table.spec.deleted_col or "")
         assert mark is not None  # the loader refuses such a contract

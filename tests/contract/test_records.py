@@ -37,6 +37,8 @@ FULL = LedgerState(
     refusal={"code": "drift", "retryable": False, "message": 'say "x"\n'},
     contract="86d349b4b776f460",
     source={"oid": 4_294_967_295},
+    snapshot="740:745:740,742",
+    candidate={"value": 9_223_372_036_854_775_807, "at": "2026-11-23 04:14:15+00"},
     drift=("note", "größe"),
 )
 

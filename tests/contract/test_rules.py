@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.contract.collisions import collisions
-from runtime.contract.rules import contract_problems
+from runtime.contract.rules import contract_problems, spec_problems
 from runtime.contract.specs import Table
 from tests.factories import (
     ORDERS,
@@ -65,7 +65,29 @@ def test_zones_that_keep_their_clocks_need_no_long_lookback(zone):
     assert with_watermark(NAIVE, watermark_timezone=zone) == []
 
 
-@pytest.mark.parametrize("kind", ["bigint", "text", "time without time zone", "uuid"])
+@pytest.mark.parametrize("kind", ["integer", "bigint"])
+def test_an_integer_watermark_says_whether_it_is_a_time_or_an_id(kind):
+    (problem,) = with_watermark(kind)
+    assert "does not say what it counts" in problem.fact
+    assert "set the unit" in problem.remedy and "set id_lookback" in problem.remedy
+    assert with_watermark(kind, watermark_unit="ms") == []
+    assert with_watermark(kind, id_lookback=0) == []
+
+
+@pytest.mark.parametrize("key", [{"watermark_unit": "s"}, {"id_lookback": 5}])
+@pytest.mark.parametrize("kind", [TZ, "date"])
+def test_what_an_integer_counts_is_not_said_of_a_timestamp(kind, key):
+    (problem,) = with_watermark(kind, watermark_timezone="UTC", **key)
+    assert problem.fact.endswith("belong to an integer watermark")
+
+
+def test_an_integer_is_not_both_a_time_and_an_id():
+    spec = make_spec(watermark_unit="s", id_lookback=5)
+    (problem,) = spec_problems(spec, "x")
+    assert problem.fact == "key 'id_lookback' stands beside watermark_unit"
+
+
+@pytest.mark.parametrize("kind", ["numeric", "text", "time without time zone", "uuid"])
 def test_other_types_cannot_be_a_watermark(kind):
     (problem,) = with_watermark(kind)
     assert "has a type that cannot be one" in problem.fact
