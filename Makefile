@@ -19,7 +19,7 @@ COMPILE := env CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup prerequisites demo test unit check format bundle golden bench lock upgrade clean
+.PHONY: help setup prerequisites demo test unit check format bundle golden bench mutants lock upgrade clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ golden: setup ## Rewrite the generated files that make check compares
 
 bench: setup ## Measure everything beside dlt, Sling and ingestr (BENCH="--rows N")
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+mutants: setup ## Break each rule of the protocol and see that a test notices
+	$(BIN)/python -m tests.mutants --page docs/MUTANTS.md $(MUTANTS)
 
 lock: setup ## Recompile requirements/*.txt after a change of pyproject.toml
 	$(COMPILE) --all-extras --output-file requirements/all.txt pyproject.toml

@@ -146,13 +146,12 @@ def test_every_attempt_writes_under_a_prefix_of_its_own(scene, orders):
     for number in range(3):
         insert(scene, number, number)
         scene.run(orders)
-    files = [file for link in scene.manifests(orders) for file in link.files]
+    links = scene.manifests(orders)
     prefix = LakeKeys(stack=scene.name, table=orders.spec.source).exports
-    folders = {file.key.removeprefix(prefix).split("/")[0] for file in files}
-    assert len(folders) == len(files) == 3
-    for file in files:
-        name = file.key.split("/")[-1]
-        assert name == f"{file.stamp}_3_c000000.csv"
+    for link in links:
+        (file,) = link.files
+        assert file.key == f"{prefix}{link.run}/{file.stamp}_3_c000000.csv"
+    assert len({link.run for link in links}) == len(links) == 3
 
 
 def test_a_key_that_is_updated_twice_has_the_newer_row_under_the_higher_stamp(

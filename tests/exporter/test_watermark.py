@@ -441,6 +441,19 @@ def test_a_watermark_of_whole_seconds_does_not_lose_what_it_rounds_down(scene):
     assert scene.exported(*scene.manifests(table)) == ["1"]
 
 
+def test_a_watermark_of_whole_seconds_stays_below_what_is_rounded_down(scene):
+    """However slow the machine: what is written next, in its first half second."""
+    table = scene.table(ORDERS.replace("TIMESTAMPTZ", "TIMESTAMPTZ(0)"), **EXACT)
+    written = "SELECT (%s::timestamptz + interval '1 microsecond')::timestamptz(0)"
+    for _ in range(60):
+        found = safe(scene, table)
+        if scene.value(f"{written} < %s::timestamptz", *[found.recent] * 2):
+            break
+    else:
+        raise AssertionError("never in the first half of a second")
+    assert scene.value(f"{written} > %s::timestamptz", found.recent, found.high)
+
+
 # --- rows arrive, whenever they commit
 
 
