@@ -169,6 +169,7 @@ def _snowflake(
             settings=settings,
             integration=trust.integration,
             topic_arn=events.topic_arn,
+            tables=tables,
         ),
         as_loader,
     )

@@ -129,7 +129,8 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             opts=self._child,
         )
         use = ["USAGE"]
-        self._grant("loader-tasks", loader, ["EXECUTE TASK"], on_account=True)
+        tasks = ["EXECUTE TASK", "EXECUTE MANAGED TASK"]
+        self._grant("loader-tasks", loader, tasks, on_account=True)
         self._grant(
             "loader-lake",
             loader,

@@ -17,7 +17,15 @@ from runtime.contract.snowflake_names import (
     shared_tables,
 )
 from runtime.contract.snowflake_sql import manifest_copy_statement
+from runtime.contract.snowflake_sweep import (
+    LATE_MINUTES,
+    SYNC_OVERDUE,
+    overdue_view,
+    sweep_block,
+    sweep_condition,
+)
 from runtime.contract.snowflake_views import views
+from runtime.contract.specs import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +36,17 @@ class SnowflakeLandingArgs:
         settings: The stack's settings.
         integration: Storage integration of the stages.
         topic_arn: Topic that tells of new files.
+        tables: All tables; where the sweep loads their files.
     """
 
     settings: StackSettings
     integration: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
+    tables: tuple[Table, ...]
 
 
 class SnowflakeLanding(pulumi.ComponentResource):
-    """Formats, stages, the sync's own tables, the manifest pipe and the views.
+    """Formats, stages, the sync's own tables, manifest pipe, views and sweep.
 
     Attributes:
         ready: What must exist before a table's pipe and task do.
@@ -57,7 +67,8 @@ class SnowflakeLanding(pulumi.ComponentResource):
         stages = self._stages()
         tables = self._tables()
         self._manifests_pipe([*formats, *stages.values(), tables[MANIFESTS]])
-        self._views(list(tables.values()))
+        views_made = self._views(list(tables.values()))
+        self._sweep(tables[MANIFESTS], [*views_made, *formats, *stages.values()])
         self.ready: list[pulumi.Resource] = [
             *formats,
             stages[self._objects.exports_stage],
@@ -100,7 +111,7 @@ class SnowflakeLanding(pulumi.ComponentResource):
             for stage, url in urls.items()
         }
 
-    def _tables(self) -> dict[str, pulumi.Resource]:
+    def _tables(self) -> dict[str, snowflake.Table]:
         kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
         return {
             table: made_table(
@@ -108,6 +119,7 @@ class SnowflakeLanding(pulumi.ComponentResource):
                 (self._objects.database, SYNC, table),
                 columns,
                 kept,
+                change_tracking=table == MANIFESTS,
             )
             for table, columns in shared_tables().items()
         }
@@ -126,8 +138,10 @@ class SnowflakeLanding(pulumi.ComponentResource):
             ),
         )
 
-    def _views(self, needs: list[pulumi.Resource]) -> None:
-        for view, statement in views(self._objects).items():
+    def _views(self, needs: list[pulumi.Resource]) -> list[pulumi.Resource]:
+        overdue = overdue_view(self._objects, self._args.tables)
+        named = views(self._objects) | {SYNC_OVERDUE: overdue}
+        for view, statement in named.items():
             made = snowflake.View(
                 f"{self._name}-{view.lower()}",
                 database=self._objects.database,
@@ -138,6 +152,40 @@ class SnowflakeLanding(pulumi.ComponentResource):
             )
             # Each may read the ones before it.
             needs = [*needs, made]
+        return needs
+
+    def _sweep(self, manifests: snowflake.Table, needs: list[pulumi.Resource]) -> None:
+        """The task that loads again what is late; it needs no warehouse of ours.
+
+        A look of seconds would keep a warehouse up for a minute; serverless compute
+        is billed by what it takes.
+        Source: https://docs.snowflake.com/en/user-guide/tasks-intro
+        """
+        stream = snowflake.StreamOnTable(
+            f"{self._name}-manifests-stream",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.sweep_stream,
+            table=manifests.fully_qualified_name,
+            append_only="true",
+            opts=self._child,
+        )
+        snowflake.Task(
+            f"{self._name}-sweep",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.sweep_task,
+            user_task_managed_initial_warehouse_size="XSMALL",
+            target_completion_interval={"minutes": LATE_MINUTES},
+            when=sweep_condition(self._objects),
+            sql_statement=sweep_block(self._objects),
+            user_task_minimum_trigger_interval_in_seconds=60 * LATE_MINUTES,
+            # It heals what fails; nothing is won by giving up.
+            suspend_task_after_num_failures=0,
+            timezone="UTC",
+            started=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*needs, stream]),
+        )
 
 
 def _provider_options(options: dict[str, Any]) -> dict[str, Any]:

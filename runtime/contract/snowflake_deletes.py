@@ -30,12 +30,12 @@ def name_part(place: int, column: str = "file_name") -> str:
     return f"SPLIT_PART(SPLIT_PART({column}, '/', -1), '_', {place})"
 
 
-def _kind(column: str = "file_name") -> str:
+def kind_part(column: str = "file_name") -> str:
     """What a file carries stands in its name: `c` rows, `k` keys, `s` a seal."""
     return f"LEFT({name_part(3, column)}, 1)"
 
 
-IS_DATA = f"{_kind()} = 'c'"
+IS_DATA = f"{kind_part()} = 'c'"
 
 
 def reconcile_statements(objects: SnowflakeObjects, table: Table) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def _sealed(objects: SnowflakeObjects, table: Table, decision: str) -> str:
         "    SELECT k.file_name AS seal, PARSE_JSON(MIN(k.c1)) AS body\n"
         f"    FROM {_keys(objects, table)} AS k\n"
         "    LEFT JOIN decided AS d ON d.seal = k.file_name\n"
-        f"    WHERE {_kind('k.file_name')} = 's' AND {decision}\n"
+        f"    WHERE {kind_part('k.file_name')} = 's' AND {decision}\n"
         "    GROUP BY k.file_name\n"
         "  ),\n"
         "  promised AS (\n"

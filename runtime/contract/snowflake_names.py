@@ -21,6 +21,7 @@ MANIFESTS = "MANIFESTS"
 FILE_RECEIPTS = "FILE_RECEIPTS"
 QUARANTINE = "QUARANTINE"
 RECONCILES = "RECONCILES"
+SWEEPS = "SWEEPS"
 # Schemas that a target table cannot stand in: ours, and Snowflake's own.
 TAKEN_SCHEMAS = (LANDING, SYNC, "INFORMATION_SCHEMA")
 # Columns of every target table beside the declared ones.
@@ -61,6 +62,9 @@ class SnowflakeObjects:
     export_format: str = "EXPORT_CSV"
     manifest_format: str = "MANIFEST_JSON"
     manifests_pipe: str = "MANIFESTS_PIPE"
+    # No table's object has such a name: theirs have two underscores within.
+    sweep_stream: str = "MANIFESTS_STREAM"
+    sweep_task: str = "SWEEP"
 
     def qualified(self, schema: str, name: str) -> str:
         """Return the full, quoted name of an object."""
@@ -179,4 +183,5 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         + count("KEY_COUNT", "ROW_COUNT", "GONE_COUNT")
         + text("DECISION")
         + moment("DECIDED_AT"),
+        SWEEPS: text("TABLE_NAME", "FILE_NAME", "PROBLEM") + moment("SWEPT_AT"),
     }

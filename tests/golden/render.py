@@ -34,6 +34,12 @@ from runtime.contract.snowflake_sql import (
     merge_block,
     task_condition,
 )
+from runtime.contract.snowflake_sweep import (
+    SYNC_OVERDUE,
+    overdue_view,
+    sweep_block,
+    sweep_condition,
+)
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
 from tests.golden import errors
@@ -94,7 +100,10 @@ def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     yield "sql/aurora_vault_admin.sql", _script(vault_admin)
     yield "sql/aurora_leased_user.sql", _script([CREATION, REVOCATION])
     yield "sql/manifests_pipe.sql", manifest_copy_statement(objects)
-    for view, statement in views(objects).items():
+    yield "sql/sweep_condition.sql", sweep_condition(objects)
+    yield "sql/sweep.sql", sweep_block(objects)
+    overdue = {SYNC_OVERDUE: overdue_view(objects, tables)}
+    for view, statement in (views(objects) | overdue).items():
         yield f"sql/{view.lower()}.sql", statement
     for name, columns in shared_tables().items():
         yield f"sql/{name.lower()}_columns.txt", _columns(columns)

@@ -263,7 +263,7 @@ def test_a_pipe_is_made_when_its_events_arrive_and_its_role_may_read(graph):
 
 def test_a_task_starts_when_all_it_touches_exists(graph):
     shared = ("quarantine", "file_receipts")
-    for task in graph.of("snowflake:index/task"):
+    for task in graph.of("snowflake:index/task", "table-"):
         above = graph.above(task)
         stream = graph.one(
             "snowflake:index/streamOnTable", task.name.replace("-task", "-stream")
@@ -307,6 +307,24 @@ def test_the_function_runs_when_it_may_and_can(graph):
     assert [each.name for each in needed if each.urn not in above] == []
 
 
+def test_the_sweep_starts_when_a_manifest_comes_and_keeps_no_warehouse_up(graph):
+    task = graph.one("snowflake:index/task", "landing-sweep")
+    stream = graph.one("snowflake:index/streamOnTable", "landing-manifests-stream")
+    view = graph.one("snowflake:index/view", "landing-sync_overdue")
+    assert {stream.urn, view.urn} <= graph.above(task)
+    assert '"MANIFESTS"' in stream.inputs["table"]
+    assert graph.one("snowflake:index/table", "landing-manifests").inputs[
+        "changeTracking"
+    ]
+    inputs = task.inputs
+    assert "warehouse" not in inputs and "schedule" not in inputs
+    assert inputs["userTaskManagedInitialWarehouseSize"] == "XSMALL"
+    assert inputs["targetCompletionInterval"] == {"minutes": 15}
+    assert inputs["userTaskMinimumTriggerIntervalInSeconds"] == 15 * 60
+    assert inputs["timezone"] == "UTC" and inputs["started"] is True
+    assert stream.inputs["name"] in inputs["when"]
+
+
 def test_what_holds_data_outlives_a_mistake(graph):
     protected = {each.name for each in graph.resources if "protect" in each.options}
     assert protected == {"lake-key", "lake-bucket", "exporter-ledger"}
@@ -319,7 +337,9 @@ def test_what_holds_data_outlives_a_mistake(graph):
         "snowflake-schema-SYNC",
         *(
             f"landing-{name}"
-            for name in ("manifests", "quarantine", "file_receipts", "reconciles")
+            for name in (
+                *("manifests", "quarantine", "file_receipts", "reconciles", "sweeps"),
+            )
         ),
         *(f"table-{name}-target" for name in TABLES),
     }
@@ -437,6 +457,7 @@ def test_the_loader_may_do_its_work_and_the_reader_only_read(graph):
     create = ("TABLE", "STREAM", "PIPE", "TASK", "STAGE", "FILE FORMAT")
     assert grants["LOADER"] == {
         ("EXECUTE TASK", "account"),
+        ("EXECUTE MANAGED TASK", "account"),
         ("USAGE", "INTEGRATION SHOP_DEV_LAKE"),
         ("USAGE", "WAREHOUSE AURORA_SYNC_DEV"),
         ("USAGE", "DATABASE SHOP_DEV"),
@@ -525,7 +546,7 @@ def test_clustering_is_of_the_target(graph):
 
 def test_a_table_of_its_own_warehouse_lets_the_loader_use_it(with_tables):
     graph = run(with_tables([make_table(warehouse="big_one")]))
-    assert graph.one("snowflake:index/task").inputs["warehouse"] == "BIG_ONE"
+    assert graph.one("snowflake:index/task", "table-").inputs["warehouse"] == "BIG_ONE"
     grants = graph.of("snowflake:index/grantPrivilegesToAccountRole", "BIG_ONE")
     assert [_place(each.inputs) for each in grants] == ["WAREHOUSE BIG_ONE"]
 
@@ -594,7 +615,8 @@ def test_hostile_names_stay_names(with_tables):
         (slug,) = re.findall(r"EXPORTS/(\S+)/ t$", pipe.inputs["copyStatement"], re.M)
         assert re.fullmatch(r"[a-z0-9_.-]+", slug)
     statements = [
-        each.inputs["sqlStatement"] for each in graph.of("snowflake:index/task")
+        each.inputs["sqlStatement"]
+        for each in graph.of("snowflake:index/task", "table-")
     ]
     assert len(statements) == 2
     for statement in statements:

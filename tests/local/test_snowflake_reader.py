@@ -11,7 +11,7 @@ from infra.local.snowflake.copy import read_copy
 from infra.local.snowflake.files import fetched
 from infra.local.snowflake.objects import Catalog, file_format, read_stage
 from infra.local.snowflake.reader import Name, Reader
-from infra.local.snowflake.tasks import read_block
+from infra.local.snowflake.bodies import read_block
 from runtime.contract.dialect import DIALECT
 from runtime.contract.errors import WarehouseError
 from runtime.contract.snowflake_names import SnowflakeObjects

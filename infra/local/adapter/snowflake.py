@@ -124,14 +124,18 @@ def _stream(site: Site, name: str, inputs: Inputs) -> Made:
 
 def _task(site: Site, name: str, inputs: Inputs) -> Made:
     own = name_of(inputs)
-    warehouse = quote_snowflake(inputs["warehouse"])
     skipped = ["warehouse", "when", "sqlStatement", "started"]
+    where = f"WAREHOUSE = {quote_snowflake(inputs.get('warehouse') or '')}"
+    if target := inputs.get("targetCompletionInterval"):
+        [(unit, number)] = target.items()
+        where = f"TARGET_COMPLETION_INTERVAL = {literal(f'{number:g} {unit}')}"
+        skipped.append("targetCompletionInterval")
     if inputs.get("timestampInputFormat") == "AUTO":
         # The default, for which the local Snowflake knows no option.
         skipped.append("timestampInputFormat")
     given = options(inputs, *skipped)
     site.sql(
-        f"CREATE OR REPLACE TASK {own} WAREHOUSE = {warehouse} {given}\n"
+        f"CREATE OR REPLACE TASK {own} {where} {given}\n"
         f"WHEN {inputs['when']}\nAS\n{inputs['sqlStatement']}"
     )
     if inputs["started"]:

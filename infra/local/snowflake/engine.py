@@ -79,7 +79,12 @@ class Engine:
         )
         self.catalog = Catalog(folder / "objects.json")
         self.streams = Streams(self.catalog, self._duck, lambda: self.tasks.wake())
-        self.tasks = Tasks(self.catalog, self.snow, self.streams)
+        self.tasks = Tasks(
+            self.catalog,
+            self.snow,
+            self.streams,
+            lambda cursor, sql: self.execute(cursor, sql, cursor.execute),
+        )
         self.loads = Loads(stack, self.catalog, self.snow, self.streams, scratch)
         self.pipes = Pipes(stack, self.catalog, self.loads)
         self.containers = Containers(

@@ -1,12 +1,4 @@
-"""Tasks: triggered by their streams, each run one transaction, with a history.
-
-A body is accepted in exactly one shape, the one that cannot lose or double rows:
-
-    BEGIN
-      BEGIN TRANSACTION; INSERT | MERGE | UPDATE | DELETE …; COMMIT;
-    EXCEPTION WHEN OTHER THEN ROLLBACK; RAISE;
-    END
-"""
+"""Tasks: triggered by their streams, with a history of their runs."""
 
 import logging
 import threading
@@ -14,31 +6,32 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import duckdb
 import sqlglot
 from fakesnow.instance import FakeSnow
 from snowflake.connector.errors import Error as SnowflakeError
-from sqlglot import TokenType, exp
-from sqlglot.errors import ParseError
 
+from infra.local.snowflake.bodies import Run, read_block, read_loop, run_loop
 from infra.local.snowflake.objects import Catalog
 from infra.local.snowflake.reader import Name, Option, Reader, known_options
 from infra.local.snowflake.repairs import uncounted
 from infra.local.snowflake.shared import TABLE, share
 from infra.local.snowflake.streams import HIDDEN, Streams, Touched, patiently
-from runtime.contract.errors import WarehouseError
 
 # The columns of INFORMATION_SCHEMA.TASK_HISTORY that are meant for people.
 RUNS_DDL = """_TASK_RUNS (QUERY_ID VARCHAR, DATABASE_NAME VARCHAR,
     SCHEMA_NAME VARCHAR, NAME VARCHAR, STATE VARCHAR, ERROR_MESSAGE VARCHAR,
     SCHEDULED_TIME TIMESTAMP, QUERY_START_TIME TIMESTAMP, COMPLETED_TIME TIMESTAMP)"""
+_INTERVAL = "USER_TASK_MINIMUM_TRIGGER_INTERVAL_IN_SECONDS"
 _OPTIONS = {
     "WAREHOUSE": Option(),
-    # Not waited for: a local task runs as soon as its stream has rows.
-    "USER_TASK_MINIMUM_TRIGGER_INTERVAL_IN_SECONDS": Option(30),
+    "USER_TASK_MANAGED_INITIAL_WAREHOUSE_SIZE": Option(),
+    "TARGET_COMPLETION_INTERVAL": Option(),
+    # A merge does not wait for it, it runs as soon as its stream has rows; a sweep
+    # does, because it may leave its stream as it is.
+    _INTERVAL: Option(30),
     "SUSPEND_TASK_AFTER_NUM_FAILURES": Option(10),
     "USER_TASK_TIMEOUT_MS": Option(),
     "ALLOW_OVERLAPPING_EXECUTION": Option(False, (False,)),
@@ -47,68 +40,11 @@ _OPTIONS = {
     "QUERY_TAG": Option(),
     "COMMENT": Option(),
 }
-_START = ("BEGIN", "BEGIN", "TRANSACTION")
-_FINISH = (
-    ("COMMIT",),
-    ("EXCEPTION", "WHEN", "OTHER", "THEN", "ROLLBACK"),
-    ("RAISE",),
-    ("END",),
-)
-_DML = (exp.Insert, exp.Merge, exp.Update, exp.Delete)
 _WORKERS = 3
 _SWEEP_SECONDS = 2
 # A failing task leaves its stream's rows, which would trigger it again at once.
 _PAUSE_AFTER_FAILURE_SECONDS = 1
 _log = logging.getLogger(__name__)
-
-
-@lru_cache(maxsize=256)
-def read_block(text: str) -> tuple[str, ...]:
-    """Return the statements of a task's body, in order.
-
-    Raises:
-        WarehouseError: The body has another shape than the one we render.
-    """
-    reader = Reader(text)
-    if reader.take("EXECUTE"):
-        reader.need("IMMEDIATE")
-        reader = Reader(reader.text())
-    if not reader.take(*_START):
-        reader.refuse(" ".join(_START))
-    parts: list[list[Any]] = [[]]
-    for token in reader.tokens[len(_START) :]:
-        if token.token_type == TokenType.SEMICOLON:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    parts = [part for part in parts if part]
-    tail = [tuple(token.text.upper() for token in part) for part in parts[-4:]]
-    if tuple(tail) != _FINISH or len(parts) == len(_FINISH):
-        raise WarehouseError(
-            "body of a task is not one guarded transaction",
-            got=" ".join(tail[-1]) if tail else "nothing",
-            allowed="BEGIN TRANSACTION; …; COMMIT; EXCEPTION WHEN OTHER THEN"
-            " ROLLBACK; RAISE; END",
-        )
-    statements = tuple(
-        reader.sql[part[0].start : part[-1].end + 1] for part in parts[: -len(_FINISH)]
-    )
-    for statement in statements:
-        _check_statement(statement)
-    return statements
-
-
-def _check_statement(statement: str) -> None:
-    try:
-        tree = sqlglot.parse_one(statement, read="snowflake")
-    except ParseError as error:
-        raise WarehouseError(f"statement of a task: {error}") from error
-    if not isinstance(tree, _DML):
-        raise WarehouseError(
-            "statement is not allowed in a task",
-            got=statement[:60],
-            allowed="INSERT, MERGE, UPDATE, DELETE",
-        )
 
 
 class Tasks:
@@ -118,12 +54,16 @@ class Tasks:
         catalog: Where tasks are defined.
         snow: The repaired fakesnow.
         streams: What triggers tasks.
+        run: Runs a statement of a loop.
     """
 
-    def __init__(self, catalog: Catalog, snow: FakeSnow, streams: Streams) -> None:
+    def __init__(
+        self, catalog: Catalog, snow: FakeSnow, streams: Streams, run: Run
+    ) -> None:
         self._catalog = catalog
         self._snow = snow
         self._streams = streams
+        self._run_statement = run
         self._lock = threading.Lock()
         self._running: set[Name] = set()
         self._not_before: dict[Name, float] = {}
@@ -148,12 +88,15 @@ class Tasks:
     def create(self, name: Name, reader: Reader) -> None:
         """Make a task, suspended, from the rest of CREATE TASK."""
         options = known_options(reader.options("WHEN", "AS"), _OPTIONS, "task")
-        if "WAREHOUSE" not in options:
-            reader.refuse("WAREHOUSE = …")
+        serverless = "TARGET_COMPLETION_INTERVAL" in options
+        if ("WAREHOUSE" in options) == serverless:
+            reader.refuse("WAREHOUSE = … or TARGET_COMPLETION_INTERVAL = '…'")
         reader.need("WHEN")
         condition = reader.until("AS")
         body = reader.rest()
-        read_block(body)
+        loop = read_loop(body)
+        if loop is None:
+            read_block(body)
         self._catalog.put(
             "TASK",
             name,
@@ -161,7 +104,8 @@ class Tasks:
                 "definition": body,
                 "condition": condition,
                 "streams": _streams(condition, name),
-                "warehouse": options["WAREHOUSE"],
+                "warehouse": options.get("WAREHOUSE"),
+                "interval": options[_INTERVAL] if loop else 0,
                 "comment": options.get("COMMENT", ""),
                 "limit": options["SUSPEND_TASK_AFTER_NUM_FAILURES"],
                 "failures": 0,
@@ -218,8 +162,9 @@ class Tasks:
         try:
             task = self._catalog.get("TASK", name)
             started, error = datetime.now(UTC), ""
+            self._not_before[name] = time.monotonic() + task["interval"]
             try:
-                patiently(lambda: self._transaction(name, task["definition"]))
+                self._body(name, task["definition"])
             except Exception as failure:
                 # Whatever it is, it belongs into the history.
                 error = str(failure)
@@ -229,6 +174,14 @@ class Tasks:
                 self._running.discard(name)
             # Rows that came during the run have no other event to trigger the next.
             self._wake.set()
+
+    def _body(self, name: Name, body: str) -> None:
+        loop = read_loop(body)
+        if loop is None:
+            patiently(lambda: self._transaction(name, body))
+            return
+        with self._snow.connect(name.database, name.schema) as session:
+            run_loop(loop, session.cursor(), self._run_statement)
 
     def _transaction(self, name: Name, body: str) -> None:
         with self._snow.connect(name.database, name.schema) as session:

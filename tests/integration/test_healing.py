@@ -1,0 +1,154 @@
+"""Whatever is lost between S3 and the target comes back by itself or by one command."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from runtime.contract.specs import Table
+from tests.factories import make_column, make_table
+from tests.integration.conftest import Sandbox
+from tests.integration.refusing import until
+
+COLUMNS = "id INT PRIMARY KEY, note TEXT, at TIMESTAMPTZ NOT NULL DEFAULT NOW()"
+_SPARE = 8
+_free: dict[Path, list[Table]] = {}
+
+
+def _deployed(sandbox: Sandbox) -> list[Table]:
+    """Make the tables of all tests at once: a deployment takes seconds."""
+    made = []
+    for name in (f"heal{n}" for n in range(_SPARE)):
+        sandbox.aurora(f"CREATE TABLE public.{name} ({COLUMNS})")
+        columns = (
+            ("id", "integer"),
+            make_column(2, "note", "text", nullable=True),
+            ("at", "timestamp with time zone"),
+        )
+        keys = {"primary_key": "id", "watermark_col": "at", "merge_interval": "PT10S"}
+        made.append(make_table(columns, table_name=f"public.{name}", **keys))
+    sandbox.write_config(*sandbox.tables, *made)
+    sandbox.deploy()
+    return made
+
+
+def filled(sandbox: Sandbox, rows: int = 5) -> Table:
+    """Return a table with some rows, merged; one that no other test uses."""
+    if sandbox.folder not in _free:
+        _free[sandbox.folder] = _deployed(sandbox)
+    table = _free[sandbox.folder].pop()
+    write(sandbox, table, 1, rows)
+    sandbox.sync(table)
+    return table
+
+
+def write(sandbox: Sandbox, table: Table, first: int, last: int) -> None:
+    sandbox.aurora(
+        f"INSERT INTO {table.spec.source.sql} (id, note)"
+        f" SELECT g, 'n' || g FROM generate_series({first}, {last}) AS g"
+        " ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note || '!', at = NOW()"
+    )
+
+
+def objects(table: Table) -> dict[str, str]:
+    name = table.spec.source.name.upper()
+    landing = f"ANALYTICS.LANDING.PUBLIC__{name}"
+    return {
+        "target": f"ANALYTICS.PUBLIC.{name}",
+        "landing": landing,
+        "pipe": f"{landing}_PIPE",
+        "stream": f"{landing}_STREAM",
+        "task": f"{landing}_MERGE",
+    }
+
+
+@contextmanager
+def no_events(sandbox: Sandbox) -> Iterator[None]:
+    """Let S3 tell nobody of new files, of any table."""
+    s3, bucket = sandbox.aws("s3"), {"Bucket": sandbox.outputs["bucket"]}
+    before = s3.get_bucket_notification_configuration(**bucket)
+    before.pop("ResponseMetadata")
+    s3.put_bucket_notification_configuration(**bucket, NotificationConfiguration={})
+    try:
+        yield
+    finally:
+        s3.put_bucket_notification_configuration(
+            **bucket, NotificationConfiguration=before
+        )
+
+
+def late(sandbox: Sandbox, table: Table) -> None:
+    """Let all that was committed have been committed an hour ago."""
+    hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    for file, body in sandbox.snowflake(
+        "SELECT file_name, body::VARCHAR FROM ANALYTICS.SYNC.MANIFESTS "
+        f"WHERE body:table::VARCHAR = '{table.spec.table_name}'"
+    ):
+        text = json.dumps(json.loads(body) | {"committed_at": hour_ago})
+        sandbox.snowflake(
+            f"UPDATE ANALYTICS.SYNC.MANIFESTS SET body = PARSE_JSON('{text}') "
+            f"WHERE file_name = '{file}'"
+        )
+
+
+def sweep(sandbox: Sandbox) -> None:
+    """Run the task, and wait for the end of its run."""
+    runs = (
+        "SELECT state, error_message FROM TABLE(ANALYTICS.INFORMATION_SCHEMA"
+        ".TASK_HISTORY(TASK_NAME => 'SWEEP', RESULT_LIMIT => 1000))"
+    )
+    before = len(sandbox.snowflake(runs))
+    sandbox.snowflake("EXECUTE TASK ANALYTICS.LANDING.SWEEP")
+    until(lambda: len(sandbox.snowflake(runs)) > before, "the sweep has run")
+    assert {tuple(run) for run in sandbox.snowflake(runs)} == {("SUCCEEDED", None)}
+
+
+def overdue(sandbox: Sandbox, table: Table) -> list[Any]:
+    return sandbox.snowflake(
+        "SELECT seq, file_name, times, problem FROM ANALYTICS.SYNC.SYNC_OVERDUE "
+        f"WHERE table_name = '{table.spec.table_name}' ORDER BY seq"
+    )
+
+
+def same(sandbox: Sandbox, table: Table) -> None:
+    """Hold that the target's living rows are the source's."""
+    ours = sandbox.snowflake(
+        f"SELECT id, note FROM {objects(table)['target']} "
+        "WHERE _deleted_at IS NULL ORDER BY id"
+    )
+    theirs = sandbox.aurora(f"SELECT id, note FROM {table.spec.source.sql} ORDER BY id")
+    assert [(int(key), note) for key, note in ours] == theirs
+
+
+def test_a_lost_event_of_a_manifest_and_of_its_file_is_made_up_for(sandbox):
+    """The gap shows when the next manifest arrives; then its files are late."""
+    table = filled(sandbox)
+    write(sandbox, table, 4, 7)
+    with no_events(sandbox):
+        lost = sandbox.tick(table)["seq"]
+    write(sandbox, table, 8, 8)
+    sandbox.tick(table)
+    until(lambda: lost in [row[0] for row in overdue(sandbox, table)], "the gap shows")
+    late(sandbox, table)
+    sweep(sandbox)
+    late(sandbox, table)
+    sweep(sandbox)
+    sandbox.merged(table, lost + 1)
+    same(sandbox, table)
+    assert overdue(sandbox, table) == []
+
+
+def test_what_is_on_its_way_is_not_loaded_twice(sandbox):
+    """Within a quarter of an hour a file is not late."""
+    table = filled(sandbox)
+    sandbox.snowflake(f"ALTER TASK {objects(table)['task']} SUSPEND")
+    write(sandbox, table, 1, 2)
+    seq = sandbox.tick(table)["seq"]
+    until(lambda: overdue(sandbox, table), "the manifest has come")
+    sweep(sandbox)
+    [(_, _, times, _)] = overdue(sandbox, table)
+    assert times == 0
+    sandbox.snowflake(f"ALTER TASK {objects(table)['task']} RESUME")
+    sandbox.merged(table, seq)
