@@ -14,8 +14,8 @@ import pytest
 from infra.local import aws
 from infra.local.parts import LocalStack
 from infra.local.snowflake import part
+from infra.local.snowflake.bodies import read_block
 from infra.local.snowflake.part import connect
-from infra.local.snowflake.tasks import read_block
 from runtime.contract.snowflake_names import (
     LANDING,
     SYNC,

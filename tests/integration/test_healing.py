@@ -27,7 +27,11 @@ def _deployed(sandbox: Sandbox) -> list[Table]:
             make_column(2, "note", "text", nullable=True),
             ("at", "timestamp with time zone"),
         )
-        keys = {"primary_key": "id", "watermark_col": "at", "merge_interval": "PT10S"}
+        keys: dict[str, Any] = {
+            "primary_key": "id",
+            "watermark_col": "at",
+            "merge_interval": "PT10S",
+        }
         made.append(make_table(columns, table_name=f"public.{name}", **keys))
     sandbox.write_config(*sandbox.tables, *made)
     sandbox.deploy()
