@@ -36,10 +36,10 @@ def metrics() -> set[str]:
     for node in constants("runtime/exporter"):
         if isinstance(node, ast.Tuple) and "MetricUnit." in ast.unparse(node):
             first = node.elts[0]
-            found |= {first.value} if isinstance(first, ast.Constant) else set()
+            found |= {str(first.value)} if isinstance(first, ast.Constant) else set()
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_metric"):
             named = {each.arg: each.value for each in node.keywords}["name"]
-            found |= {named.value} if isinstance(named, ast.Constant) else set()
+            found |= {str(named.value)} if isinstance(named, ast.Constant) else set()
     return found
 
 
