@@ -32,7 +32,7 @@ def constants(folder: str) -> Iterator[ast.AST]:
 
 def metrics() -> set[str]:
     """Return the names that the function measures: beside a unit, or given as name."""
-    found = set()
+    found: set[str] = set()
     for node in constants("runtime/exporter"):
         if isinstance(node, ast.Tuple) and "MetricUnit." in ast.unparse(node):
             first = node.elts[0]

@@ -1,6 +1,6 @@
 """Break each rule of the protocol and demand that its tests notice: `make mutants`.
 
-    python -m tests.mutants [--only TEXT] [--jobs N] [--page FILE]
+    python -m tests.mutants [--only PATTERN] [--jobs N] [--page FILE]
 
 The tree is copied, so that the checkout stays as it is. First all tests that are named
 must pass; then each mutant is applied alone to a copy, and one of its tests must fail:
@@ -10,6 +10,7 @@ the deployed function's included, is the copy's.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -177,7 +178,7 @@ def page(verdicts: Sequence[Verdict], seconds: float) -> str:
 def main() -> int:
     """Run the list; 0 when every mutant was noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
-    parser.add_argument("--only", default="", help="rule id, or words of what breaks")
+    parser.add_argument("--only", default="", help="pattern of rule and what breaks")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     parser.add_argument("--page", type=Path, help="write the result as this page")
     parser.add_argument("--no-baseline", action="store_true", help="trust the tests")
@@ -185,7 +186,7 @@ def main() -> int:
     chosen = [
         mutant
         for mutant in mutants()
-        if asked.only in ("", mutant.rule) or asked.only in mutant.breaks
+        if re.search(asked.only, f"{mutant.rule} {mutant.breaks}")
     ]
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
