@@ -253,10 +253,13 @@ def test_a_row_that_does_not_fit_is_in_quarantine_and_the_others_in_the_target(s
 
 
 def test_a_row_in_quarantine_does_not_keep_an_older_good_one_out(shop):
-    shop.land(1, row(1, "good"))
-    shop.land(2, row(1, "bad", total="x"), run="b")
+    good = shop.land(1, row(1, "good"))
+    bad = shop.land(2, row(1, "bad", total="x"), run="b")
+    shop.commit(1, (good, 1), (bad, 1))
     shop.merge()
     assert shop.rows() == [(1, "good")]
+    assert shop.receipt(good) == (1, 1, 0, 0, True)
+    assert shop.receipt(bad) == (1, 0, 0, 1, True)
 
 
 # --- receipts and the chain
