@@ -9,6 +9,7 @@ from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
 from infra.cli.report import report
 from infra.cli.status import status
+from infra.cli.sweep import sweep
 from infra.cli.watch import watch
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.command()(status)
 app.command()(watch)
 app.command()(report)
 app.command()(tables.verify)
+app.command()(sweep)
 app.command()(explain.explain)
 app.command()(approve_deletes)
 app.command()(accept_source)

@@ -234,7 +234,7 @@ class Syncing:
                 "what was exported does not arrive",
                 subject=merge.name,
                 got=trouble,
-                remedy="mend that; nothing is lost, and what waits is merged then",
+                remedy="mend that, or run `aurora-sync sweep`; nothing is lost",
             )
             self._end(_failure(merge.table, merge.results, error))
 

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from infra.local.snowflake.part import connect
+from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import Table
+from runtime.ops.sweep import sweep as sweep_now
+from runtime.ops.warehouse import Warehouse
 from tests.factories import make_column, make_table
 from tests.integration.conftest import Sandbox
 from tests.integration.refusing import until
@@ -156,3 +160,29 @@ def test_what_is_on_its_way_is_not_loaded_twice(sandbox):
     assert times == 0
     sandbox.snowflake(f"ALTER TASK {objects(table)['task']} RESUME")
     sandbox.merged(table, seq)
+
+
+def test_a_sweep_mends_stream_task_and_pipe_and_brings_what_they_lost(sandbox):
+    """Rows that landed are gone with their stream; the files bring them again."""
+    table = filled(sandbox)
+    names = objects(table)
+    sandbox.snowflake(f"ALTER TASK {names['task']} SUSPEND")
+    write(sandbox, table, 3, 6)
+    sandbox.tick(table)
+    question = f"SELECT SYSTEM$STREAM_HAS_DATA('{names['stream']}')"
+    until(lambda: sandbox.snowflake(question) == [(True,)], "the rows have landed")
+    sandbox.snowflake(f"DROP STREAM {names['stream']}")
+    sandbox.snowflake(f"ALTER PIPE {names['pipe']} SET PIPE_EXECUTION_PAUSED = TRUE")
+    write(sandbox, table, 7, 8)
+    seq = sandbox.tick(table)["seq"]
+    until(lambda: len(overdue(sandbox, table)) == 2, "both manifests have come")
+    told: list[str] = []
+    place = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
+    with closing(connect(sandbox.local, "ANALYTICS")) as connection:
+        warehouse = Warehouse(connection, place)
+        failed = sweep_now([table], warehouse, lambda _, text: told.append(text))
+    assert failed == 0
+    mended = [text.split(" was ")[1] for text in told if " was " in text]
+    assert mended == ["missing: made anew", "suspended: resumed", "paused: resumed"]
+    sandbox.merged(table, seq)
+    same(sandbox, table)

@@ -1,0 +1,71 @@
+"""`sweep`: what is exported and not merged is loaded again now, not when it is late.
+
+Also what only a person may do: a stale or missing stream is made anew, a suspended task
+and a paused pipe go on.
+"""
+
+from collections.abc import Callable, Sequence
+
+from runtime.contract.errors import WarehouseError
+from runtime.contract.snowflake_names import LANDING, SYNC
+from runtime.contract.snowflake_sweep import SYNC_OVERDUE
+from runtime.contract.specs import Table
+from runtime.ops.warehouse import Warehouse
+
+_COPY_SECONDS = 3600
+
+Tell = Callable[[str, str], None]
+
+
+def sweep(tables: Sequence[Table], warehouse: Warehouse, tell: Tell) -> int:
+    """Mend and load again what the tables wait for.
+
+    Args:
+        tables: The tables.
+        warehouse: Where they land.
+        tell: Told table and what was done, for people.
+
+    Returns:
+        Files that could not be loaded.
+    """
+    for table in tables:
+        _mend(table, warehouse, tell)
+    return sum(_load(table, warehouse, tell) for table in tables)
+
+
+def _mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
+    objects, name = warehouse.objects, table.contract.table
+    stream = objects.qualified(LANDING, objects.stream(table))
+    shown = warehouse.shown("STREAMS", objects.stream(table))
+    if shown is None or str(shown["stale"]).lower() == "true":
+        landing = objects.qualified(LANDING, objects.landing(table))
+        warehouse.ask(
+            f"CREATE OR REPLACE STREAM {stream} ON TABLE {landing} APPEND_ONLY = TRUE"
+        )
+        tell(name, f"stream {stream} was {'stale' if shown else 'missing'}: made anew")
+    if warehouse.task_state(table) == "suspended":
+        task = objects.qualified(LANDING, objects.task(table))
+        warehouse.ask(f"ALTER TASK {task} RESUME")
+        tell(name, f"task {task} was suspended: resumed")
+    for pipe in warehouse.pipes(table):
+        if warehouse.pipe_trouble(pipe).endswith(" is PAUSED"):
+            warehouse.ask(f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = FALSE")
+            tell(name, f"pipe {pipe} was paused: resumed")
+
+
+def _load(table: Table, warehouse: Warehouse, tell: Tell) -> int:
+    name, failed = table.contract.table, 0
+    view = warehouse.objects.qualified(SYNC, SYNC_OVERDUE)
+    waiting = warehouse.ask(
+        f"SELECT table_name, file_name, statement FROM {view} ORDER BY seq, file_name"
+    )
+    for row in waiting:
+        if row["table_name"] != name:
+            continue
+        try:
+            warehouse.ask(row["statement"], _COPY_SECONDS)
+            tell(name, f"{row['file_name']}: loaded again")
+        except WarehouseError as error:
+            failed += 1
+            tell(name, f"{row['file_name']}: {error}")
+    return failed
