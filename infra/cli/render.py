@@ -8,11 +8,14 @@ from infra.cli.output import holder, plural, size
 
 if TYPE_CHECKING:
     from runtime.ops.contracts import Refreshed
+    from runtime.ops.status import LastRun
     from runtime.ops.suggest import Proposal
     from runtime.ops.sync import SyncOutcome
     from runtime.ops.verify import Verdict
 
 DEPLOY = "deploy to put it in force: `aurora-sync local deploy`, or `pulumi up`"
+# Of the lookback; what comes later still is not seen.
+LATE_SHARE = 0.5
 VERDICTS = tuple(
     "Table|Verdict|Source rows|Target rows|Source checksum|Target checksum|Missing"
     "|Extra|Different".split("|")
@@ -76,9 +79,20 @@ def synced(outcome: "SyncOutcome") -> Iterator[str]:
 
 def held(table: str, held_by: Mapping[str, Any]) -> Note:
     """Say who holds a table's watermark back, and that nothing is lost."""
-    what = f"watermark held back by {holder(held_by)}"
+    alarm = ", longer than max_holdback" if held_by.get("too_long") else ""
+    what = f"watermark held back by {holder(held_by)}{alarm}"
     remedy = "rows go on being exported, and the watermark follows when it ends"
     return Note(table, what, remedy)
+
+
+def late(table: str, run: "LastRun | None") -> Iterator[Note]:
+    """Warn before rows come so late that the lookback no longer reaches them."""
+    if run is not None and run.lookback_used > LATE_SHARE:
+        what = (
+            f"{plural(run.late_rows, 'row')} came late, up to "
+            f"{run.lookback_used:.0%} of the lookback"
+        )
+        yield Note(table, what, "set a longer lookback: later ones are not seen")
 
 
 def quarantined(table: str, rows: int) -> Note:

@@ -145,6 +145,7 @@ def notes(status: "TableStatus") -> Iterator[render.Note]:
         yield render.held(table, status.held_by)
     if status.last_run is not None and status.last_run.rows_quarantined:
         yield render.quarantined(table, status.last_run.rows_quarantined)
+    yield from render.late(table, status.last_run)
     yield from render.drift(table, status.drift)
     if status.deletes is not None and status.deletes.decision == "braked":
         gone, of = status.deletes.gone_count, status.deletes.row_count

@@ -202,6 +202,7 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
         late_rows: Rows that became visible since the run before, though their
             watermark is at or below the ledger's.
         lateness: How far the lowest of them lies below, in seconds; of ids, in ids.
+        lookback_used: The same as a share of the lookback.
         files: Objects committed by this invocation.
         rows_exported: Their rows.
         bytes: Their size.
@@ -224,6 +225,7 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     null_rows: int | None = None
     late_rows: int = 0
     lateness: float = 0.0
+    lookback_used: float = 0.0
     files: tuple[ExportedFile, ...] = ()
     rows_exported: int = 0
     bytes: int = 0

@@ -165,6 +165,20 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.primary_key
 
     @property
+    def per_second(self) -> int:
+        """How far an integer watermark that is a time goes in a second; 0 of others."""
+        return {"s": 1, "ms": 1_000, "us": 1_000_000}.get(self.watermark_unit or "", 0)
+
+    @property
+    def reach(self) -> timedelta | int:
+        """The lookback as it is subtracted from a watermark."""
+        if self.id_lookback is not None:
+            return self.id_lookback
+        if self.per_second:
+            return -(-self.lookback // (timedelta(seconds=1) / self.per_second))
+        return self.lookback
+
+    @property
     def target(self) -> tuple[str, str]:
         """Schema and table in Snowflake, as stored there."""
         return (

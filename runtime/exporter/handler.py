@@ -111,7 +111,8 @@ def _measure(result: RunResult) -> None:
         ("RowsExported", MetricUnit.Count, result.rows_exported),
         ("BytesExported", MetricUnit.Bytes, result.bytes),
         ("RunSeconds", MetricUnit.Seconds, result.seconds),
-        ("Held", MetricUnit.Count, result.held_by is not None),
+        ("HeldTooLong", MetricUnit.Count, bool((result.held_by or {}).get("too_long"))),
+        ("LookbackUsed", MetricUnit.Percent, 100 * result.lookback_used),
         ("DriftedColumns", MetricUnit.Count, len(result.drift)),
     ):
         metrics.add_metric(name=name, unit=unit, value=value)

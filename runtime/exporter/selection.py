@@ -83,11 +83,14 @@ class Noticed:
         late_rows: Rows that became visible since the run before, at or below the
             ledger's watermark.
         lateness: How far the lowest of them lies below, in seconds; of ids, in ids.
+        lookback_used: The same as a share of the lookback, 0 to 1. Rows over it would
+            have been missed.
     """
 
     null_rows: int
     late_rows: int = 0
     lateness: float = 0.0
+    lookback_used: float = 0.0
 
 
 def notice(
@@ -129,7 +132,13 @@ def notice(
             allowed=f"at most {limit} (null_watermark {policy})",
             remedy="give them a watermark, raise max_null_rows, or exclude them",
         )
-    return Noticed(null_rows=found, late_rows=many, lateness=round(lateness, 6))
+    whole = table.spec.id_lookback or table.spec.lookback.total_seconds()
+    return Noticed(
+        null_rows=found,
+        late_rows=many,
+        lateness=round(lateness, 6),
+        lookback_used=round(lateness / whole, 3) if whole else 0.0,
+    )
 
 
 def _late(table: Table, watermark: str, since: str) -> sql.Composable:
@@ -154,7 +163,7 @@ def _late(table: Table, watermark: str, since: str) -> sql.Composable:
         column=column,
         source=sql.Identifier(table.spec.source.schema, table.spec.source.name),
         mark=mark,
-        lookback=units.lookback(table),
+        lookback=sql.Literal(table.spec.reach),
         kind=kind,
         since=sql.Literal(since),
     )

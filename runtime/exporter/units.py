@@ -1,4 +1,4 @@
-"""A watermark column's own units: what an instant is in it, and a lookback."""
+"""A watermark column's own units: what an instant is in it, and a distance."""
 
 import re
 from datetime import timedelta
@@ -6,8 +6,6 @@ from datetime import timedelta
 from psycopg2 import sql
 
 from runtime.contract.specs import INTEGERS, Table
-
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
 
 
 def kind(table: Table) -> str:
@@ -18,8 +16,8 @@ def kind(table: Table) -> str:
 
 def step(table: Table) -> timedelta:
     """Return the least step of the column, to which a writer's clock is rounded."""
-    if table.spec.watermark_unit is not None:
-        return timedelta(seconds=1) / _PER_SECOND[table.spec.watermark_unit]
+    if table.spec.per_second:
+        return timedelta(seconds=1) / table.spec.per_second
     digits = re.search(r"\((\d)\)", table.watermark.base_type)
     return timedelta(seconds=10.0 ** -int(digits[1] if digits else 6))
 
@@ -31,11 +29,11 @@ def of_instant(table: Table, instant: sql.Composable) -> sql.Composable:
         table: The table.
         instant: A timestamp with time zone.
     """
-    if table.spec.watermark_unit is not None:
+    if table.spec.per_second:
         return sql.SQL(
             "pg_catalog.floor(EXTRACT(EPOCH FROM {})::pg_catalog.numeric * {})"
             "::pg_catalog.int8"
-        ).format(instant, sql.Literal(_PER_SECOND[table.spec.watermark_unit]))
+        ).format(instant, sql.Literal(table.spec.per_second))
     if kind(table) == "timestamp with time zone":
         return instant
     zone = sql.Literal(table.spec.watermark_timezone)
@@ -44,16 +42,6 @@ def of_instant(table: Table, instant: sql.Composable) -> sql.Composable:
         # Today is unfinished: whatever was read of it, more may come.
         return sql.SQL("({}::pg_catalog.date - 1)").format(local)
     return local
-
-
-def lookback(table: Table) -> sql.Composable:
-    """Render the lookback as what is subtracted from a value."""
-    spec = table.spec
-    if spec.id_lookback is not None:
-        return sql.Literal(spec.id_lookback)
-    if spec.watermark_unit is not None:
-        return sql.Literal(-(-spec.lookback // step(table)))
-    return sql.Literal(spec.lookback)
 
 
 def distance(table: Table, upper: sql.Composable, value: str) -> sql.Composable:
@@ -66,7 +54,7 @@ def distance(table: Table, upper: sql.Composable, value: str) -> sql.Composable:
     """
     below = sql.SQL("({} - {})").format(upper, sql.SQL(value))
     if kind(table) == "bigint":
-        unit = _PER_SECOND.get(table.spec.watermark_unit or "", 1)
+        unit = table.spec.per_second or 1
         return sql.SQL("({}::pg_catalog.float8 / {})").format(below, sql.Literal(unit))
     if kind(table) == "date":
         return sql.SQL("({} * 86400)::pg_catalog.float8").format(below)

@@ -88,7 +88,8 @@ class Safe:
             transaction hides when it began.
         recent: The same without regard to open transactions: where exports that are
             held back may go on from.
-        holder: Who keeps `high` back, when notable.
+        holder: Who keeps `high` back, when notable, and whether that is longer than
+            `max_holdback`.
         candidate: Of ids: the position that waits to become safe.
     """
 
@@ -151,6 +152,9 @@ def read_safe(cursor: Any, table: Table, candidate: Candidate | None = None) -> 
         )
     if prepared is not None:
         found, holder = None, prepared
+    if holder is not None:
+        longest = table.spec.max_holdback.total_seconds()
+        holder["too_long"] = holder["age_seconds"] > longest
     if of_ids:
         now = sequences.check(table, position)
         candidate = sequences.waiting(position, found, candidate)
@@ -224,7 +228,7 @@ def window(
                 THEN %(watermark)s::{kind}
                 ELSE GREATEST(%(watermark)s::{kind}, %(fresh)s::{kind}) END AS low
             ) AS w
-            """).format(kind=kind, lookback=units.lookback(table)),
+            """).format(kind=kind, lookback=sql.Literal(table.spec.reach)),
         {
             "high": safe.high,
             "watermark": watermark,

@@ -231,6 +231,7 @@ class Work:
             "null_rows": result.null_rows,
             "late_rows": result.late_rows,
             "lateness": result.lateness,
+            "lookback_used": result.lookback_used,
             "seconds": result.seconds,
             "at": now,
             "committed_at": now if seq else before.get("committed_at", now),

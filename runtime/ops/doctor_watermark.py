@@ -117,7 +117,10 @@ def check_nulls(case: Case) -> None:
             "give them one, or change null_watermark or max_null_rows",
         )
     elif found:
-        case.add("note", f"{found:,} rows without {name} go with every run ({policy})")
+        case.add(
+            "note",
+            f"{found:,} rows without {name} go out when they are written ({policy})",
+        )
 
 
 def check_updates(case: Case) -> None:

@@ -193,15 +193,15 @@ class Explaining:
         """Watermark, whether the next run reads it, then the columns."""
         watermark = quote_postgres(self._table.spec.watermark_col)
         low = self._cast(self._state.watermark, self._table.watermark)
-        lookback = sql.Literal(self._table.spec.lookback).as_string(self._connection)
+        reach = sql.Literal(self._table.spec.reach).as_string(self._connection)
         keys = " AND ".join(
             f"{quote_postgres(column.name)} = {self._cast(text, column)}"
             for (_, column), text in zip(self._table.keys, self._key, strict=True)
         )
         side = source_side(self._table)
         side = replace(side, where=f"{side.where} AND {keys}")
-        # Without a watermark a row goes out with every run.
-        due = f"COALESCE({watermark} > {low} - {lookback}, TRUE)"
+        # Without a watermark a row goes out with the run after it was written.
+        due = f"COALESCE({watermark} > {low} - {reach}, TRUE)"
         head = f"{watermark}::pg_catalog.text, {due}"
         return self._ask(self._name, _one_row(side, head))
 

@@ -180,17 +180,24 @@ def _chain(runs: Sequence[PastRun]) -> Iterable[PastRun]:
 
 
 def lag_seconds(spec: TableSpec, watermark: str | None, now: datetime) -> float | None:
-    """Return how old a watermark is; None without one, or when it is beyond Python.
+    """Return how old a watermark is; None when it tells no time, or one beyond Python.
 
     Args:
         spec: Says in which zone a watermark without one is meant.
         watermark: Its text as PostgreSQL prints it.
         now: The time its age is counted to.
     """
+    if watermark is None or spec.id_lookback is not None:
+        return None
+    if spec.per_second:
+        return round(now.timestamp() - int(watermark) / spec.per_second, 1)
     try:
-        moment = datetime.fromisoformat(watermark or "")
+        moment = datetime.fromisoformat(watermark)
     except ValueError:
         return None
+    if len(watermark) == len("2026-11-23"):
+        # A day that is finished.
+        moment += timedelta(days=1)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=ZoneInfo(spec.watermark_timezone or "UTC"))
     return round((now - moment).total_seconds(), 1)

@@ -38,6 +38,8 @@ class LastRun(Struct, frozen=True, kw_only=True):
     rows_quarantined: int = 0
     files: int = 0
     bytes: int = 0
+    late_rows: int = 0
+    lookback_used: float = 0.0
     seconds: float = 0.0
     rows_per_second: float | None = None
     at: str | None = None
@@ -290,6 +292,8 @@ def _last_run(last: dict[str, Any] | None, run: MergedRun | None) -> LastRun | N
         rows_quarantined=counted.rows_quarantined if counted else 0,
         files=last["files"],
         bytes=last["bytes"],
+        late_rows=last.get("late_rows", 0),
+        lookback_used=last.get("lookback_used", 0.0),
         seconds=seconds,
         rows_per_second=round(rows / seconds, 1) if rows and seconds else None,
         at=last.get("at"),

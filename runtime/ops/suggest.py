@@ -165,7 +165,7 @@ def _entry(
     column, why = best_watermark(cursor, relation)
     entry, notes = _plain(source, key, column.name), [why]
     if column.nullable:
-        notes.append("rows without it travel with every run")
+        notes.append("rows without it go out when they are written")
     if not any(index.attnums[:1] == (column.attnum,) for index in relation.indexes):
         notes.append("no index on it")
     if column.contract.plain_type != MOMENTS[0]:

@@ -76,7 +76,7 @@ def test_runs_that_move_no_watermark_draw_nothing():
     [
         ("2026-06-01 11:00:00.5+00", None, 3599.5),
         ("2026-06-01 13:00:00", "Europe/Berlin", 3600.0),
-        ("2026-06-01", "UTC", 43200.0),
+        ("2026-05-31", "UTC", 43200.0),
         (None, None, None),
         ("infinity", None, None),
         ("0044-03-15 00:00:00 BC", None, None),
@@ -84,3 +84,14 @@ def test_runs_that_move_no_watermark_draw_nothing():
 )
 def test_the_lag_is_counted_in_the_writers_zone(watermark, zone, lag):
     assert lag_seconds(make_spec(watermark_timezone=zone), watermark, NOON) == lag
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_the_lag_of_an_epoch_is_counted_in_its_unit(unit):
+    factor = {"s": 1, "ms": 1_000, "us": 1_000_000}[unit]
+    high = str(int(NOON.timestamp() - 90) * factor)
+    assert lag_seconds(make_spec(watermark_unit=unit), high, NOON) == 90.0
+
+
+def test_an_id_tells_no_time_also_when_it_looks_like_a_date():
+    assert lag_seconds(make_spec(id_lookback=9), "20260531", NOON) is None

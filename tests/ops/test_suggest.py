@@ -73,7 +73,7 @@ class TestWatermark:
             (f"created_at {AT}, updated_at {AT}", "updated_at", "by its name"),
             (f"modified date, last_update {AT}", "last_update", "by its name"),
             ('"updatedAt" timestamptz, x date', "updatedAt", "by its name"),
-            ("write_date timestamptz", "write_date", "travel with every run"),
+            ("write_date timestamptz", "write_date", "go out when they are written"),
             (f"inserted_at {AT}", "inserted_at", "append-only"),
             (f"a {AT}, b {AT} DEFAULT now()", "b", "append-only"),
             (f"birth_date {AT}, payment_date {AT}", "payment_date", "append-only"),
