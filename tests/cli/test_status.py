@@ -23,7 +23,7 @@ from infra.cli import render
 from infra.cli.status import load_bar, notes, short
 from infra.cli.watch import sparkline, view
 from runtime.ops.deletes import Decision
-from runtime.ops.status import LoadProgress, Reading, TableStatus
+from runtime.ops.status import LastRun, LoadProgress, Reading, TableStatus
 from tests.cli.conftest import SCRIPT, Local, aurora_sync, process
 from tests.cli.test_report import ELSEWHERE, HOSTILE, parsed, table
 from tests.cli.test_tables import NOTHING, ORDERS, WIDE
@@ -210,6 +210,23 @@ class TestScreen:
 def test_a_remedy_is_told_once():
     (note,) = notes(table(held_by=None, last_run=None, drift=()))
     assert note == render.Note(HOSTILE, "is odd", f"mend {HOSTILE}")
+
+
+@pytest.mark.parametrize(("used", "told"), [(0.5, 0), (0.51, 1)])
+def test_rows_later_than_half_the_lookback_are_told(used, told):
+    run = LastRun(mode="incremental", late_rows=2, lookback_used=used)
+    calm = {"refusal": None, "held_by": None, "drift": ()}
+    found = list(notes(table(table="a.b", last_run=run, **calm)))
+    assert len(found) == told
+    if told:
+        assert found[0].what == "2 rows came late, up to 51% of the lookback"
+
+
+def test_a_holder_beyond_max_holdback_is_told():
+    held_by = {"pid": 4, "user": "app", "age_seconds": 9.0, "too_long": True}
+    calm = {"refusal": None, "last_run": None, "drift": ()}
+    (note,) = notes(table(table="a.b", held_by=held_by, **calm))
+    assert note.what.endswith("open for 9 s), longer than max_holdback")
 
 
 def test_deletes_that_wait_are_told():

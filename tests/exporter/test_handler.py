@@ -14,6 +14,7 @@ from runtime.contract.errors import (
     DriftError,
     LeaseHeldError,
 )
+from runtime.contract.records import RunResult
 from runtime.contract.settings import METRICS_NAMESPACE
 from runtime.exporter import handler
 from tests.exporter.conftest import ORDERS, Scene
@@ -107,13 +108,26 @@ def test_a_run_is_measured_in_the_embedded_metric_format(scene, function):
     values = {one["Name"]: line[one["Name"]] for one in directive["Metrics"]}
     assert values["RowsExported"] == [2]
     assert values["RunsFailed"] == [0]
-    assert values["Held"] == [0]
+    assert values["HeldTooLong"] == values["LookbackUsed"] == [0]
     assert values["DriftedColumns"] == [1]
     assert values["BytesExported"][0] > 0
     assert values["RunSeconds"][0] > 0
     units = {one["Name"]: one["Unit"] for one in directive["Metrics"]}
     assert units["BytesExported"] == "Bytes"
     assert units["RunSeconds"] == "Seconds"
+
+
+def test_a_long_holder_and_late_rows_are_measured_for_alarms(function, monkeypatch):
+    result = RunResult(
+        status="done",
+        table="public.orders",
+        held_by={"pid": 1, "too_long": True},
+        lookback_used=0.625,
+    )
+    monkeypatch.setattr(handler, "run_table", lambda *_: result)
+    function()
+    line = function.measured()
+    assert (line["HeldTooLong"], line["LookbackUsed"]) == ([1], [62.5])
 
 
 def test_a_run_is_logged_with_table_and_request(scene, function):

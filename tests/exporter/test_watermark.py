@@ -340,6 +340,19 @@ def test_while_a_transaction_is_prepared_nothing_is_safe(scene, orders):
     assert safe(scene, orders).high is not None
 
 
+def test_what_is_prepared_is_read_after_the_sessions(scene, orders):
+    """Else what is prepared between the two would be seen by neither."""
+    with scene.source() as source:
+        read_safe(source.cursor, orders)
+        source.cursor.execute(b"EXPLAIN " + source.cursor.query)
+        plan = "\n".join(line for (line,) in source.cursor.fetchall())
+    prepared = plan.index("Function Scan on pg_prepared_xact")
+    waiting = plan.index("One-Time Filter: (clock.safe IS NOT NULL)")
+    # A sub-plan of the row that the sessions have made, not one by itself.
+    assert plan.rindex("SubPlan", 0, prepared) < waiting < prepared
+    assert "InitPlan" not in plan[plan.rindex("SubPlan", 0, prepared) : prepared]
+
+
 def test_what_is_prepared_in_another_database_holds_nothing(scene, orders):
     other = scene.session("BEGIN", "SELECT pg_current_xact_id()", dbname="postgres")
     other.execute(f"PREPARE TRANSACTION '{scene.name}'")
@@ -359,6 +372,15 @@ def test_who_holds_the_high_for_long_is_named(scene, orders):
     assert holder["application"] == "nightly"
     assert holder["state"] == "idle in transaction"
     assert 1 <= holder["age_seconds"] < 10
+    assert holder["too_long"] is False
+
+
+def test_who_holds_the_high_longer_than_max_holdback_raises_an_alarm(scene):
+    table = scene.table(ORDERS, **EXACT, max_holdback="PT1S")
+    scene.session("BEGIN")
+    scene.sql("SELECT pg_sleep(1.2)")
+    assert scene.run(table).held_by["too_long"] is True
+    assert scene.state(table).held_by["too_long"] is True
 
 
 # --- watermarks of other types

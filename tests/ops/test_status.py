@@ -72,6 +72,8 @@ def test_the_keys_that_others_rely_on():
         "rows_quarantined": 1,
         "files": 1,
         "bytes": 70,
+        "late_rows": 0,
+        "lookback_used": 0.0,
         "seconds": 0.5,
         "rows_per_second": 14.0,
         "at": "2026-06-01T11:59:00+00:00",
