@@ -173,7 +173,7 @@ class TestAdd:
             ({"schedule": "now and then"}, "is not a schedule"),
             ({"primary_key": []}, "is empty"),
             ({"primary_key": "nope"}, "primary_key names a column"),
-            ({"watermark_col": "id"}, "cannot be one"),
+            ({"watermark_col": "id"}, "set the unit when it is a time"),
             ({"colour": "red"}, "unknown key 'colour'"),
         ],
     )
