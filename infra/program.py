@@ -12,6 +12,7 @@ from infra.components.exporter_function import ExporterFunction, ExporterFunctio
 from infra.components.exporter_role import ExporterRole, ExporterRoleArgs
 from infra.components.lake_events import LakeEvents, LakeEventsArgs
 from infra.components.network import Network, NetworkArgs
+from infra.components.schedule import Schedule, ScheduleArgs
 from infra.components.snowflake_foundation import (
     SnowflakeFoundation,
     SnowflakeFoundationArgs,
@@ -56,8 +57,9 @@ def deploy() -> None:
     )
     providers = Providers(settings)
     lake, events, trust = _lake(settings, providers)
-    exporter = _exporter(settings, providers, lake)
-    _snowflake(settings, providers, tables, events, trust, exporter)
+    pipelines = _snowflake(settings, providers, tables, events, trust)
+    exporter = _exporter(settings, providers, lake, pipelines)
+    _schedules(settings, providers, tables, pipelines, exporter)
     pulumi.export("bucket", lake.bucket)
     pulumi.export("function", exporter.name)
     pulumi.export("ledger", exporter.ledger)
@@ -103,7 +105,10 @@ def _lake(
 
 
 def _exporter(
-    settings: StackSettings, providers: Providers, lake: DataLake
+    settings: StackSettings,
+    providers: Providers,
+    lake: DataLake,
+    pipelines: list[TablePipeline],
 ) -> ExporterFunction:
     network = Network("network", NetworkArgs(settings=settings), providers.all)
     role = ExporterRole(
@@ -137,7 +142,7 @@ def _exporter(
             role_arn=role.arn,
             subnet_ids=network.subnet_ids,
             security_group_id=network.security_group_id,
-            reachable=network.ready,
+            after=[*network.ready, *(one for each in pipelines for one in each.ready)],
             vault_role=access.role,
             vault_database_role=access.database_role,
         ),
@@ -151,8 +156,7 @@ def _snowflake(
     tables: tuple[Table, ...],
     events: LakeEvents,
     trust: SnowflakeTrust,
-    exporter: ExporterFunction,
-) -> None:
+) -> list[TablePipeline]:
     foundation = SnowflakeFoundation(
         "snowflake",
         SnowflakeFoundationArgs(
@@ -173,7 +177,9 @@ def _snowflake(
         ),
         as_loader,
     )
-    for table in tables:
+    pulumi.export("snowflake_loader_role", foundation.loader)
+    pulumi.export("snowflake_reader_role", foundation.reader)
+    return [
         TablePipeline(
             f"table-{table.spec.source.slug}",
             TablePipelineArgs(
@@ -181,10 +187,29 @@ def _snowflake(
                 table=table,
                 topic_arn=events.topic_arn,
                 landing=landing.ready,
-                function_arn=exporter.arn,
-                dead_letters_arn=exporter.dead_letters_arn,
             ),
             as_loader,
         )
-    pulumi.export("snowflake_loader_role", foundation.loader)
-    pulumi.export("snowflake_reader_role", foundation.reader)
+        for table in tables
+    ]
+
+
+def _schedules(
+    settings: StackSettings,
+    providers: Providers,
+    tables: tuple[Table, ...],
+    pipelines: list[TablePipeline],
+    exporter: ExporterFunction,
+) -> None:
+    """They start last: what they export finds its way."""
+    for table, pipeline in zip(tables, pipelines, strict=True):
+        Schedule(
+            f"table-{table.spec.source.slug}-schedule",
+            ScheduleArgs(
+                settings=settings,
+                spec=table.spec,
+                function_arn=exporter.arn,
+                dead_letters_arn=exporter.dead_letters_arn,
+            ),
+            pulumi.ResourceOptions(parent=pipeline, depends_on=pipeline.ready),
+        )

@@ -36,7 +36,12 @@ class Note(NamedTuple):
 def refreshed(result: "Refreshed") -> str:
     """Say what became of a contract."""
     news = [f"new column {name}" for name in result.added]
-    news += [f"gone: {name}" for name in result.dropped]
+    news += [f"gone: {name}" for name in result.dropped if name not in result.waiting]
+    news += [
+        f"{name} has become another column: it comes back with the next refresh, once "
+        "this one is deployed"
+        for name in result.waiting
+    ]
     more = f" ({', '.join(news)})" if news else ""
     columns = plural(result.columns, "column")
     return f"{result.table}: {result.file} {result.change}, {columns}{more}"

@@ -33,7 +33,8 @@ class ExporterFunctionArgs:
         role_arn: The function's role, known once it may do its work.
         subnet_ids: Where the function runs.
         security_group_id: What it may reach.
-        reachable: What must exist before it can.
+        after: What must stand before its code runs: the ways to what it reaches, and
+            where files of its contracts go.
         vault_role: Role to log in to at Vault; of AppRole the role id.
         vault_database_role: Role whose leased users read the tables.
     """
@@ -45,7 +46,7 @@ class ExporterFunctionArgs:
     role_arn: pulumi.Input[str]
     subnet_ids: list[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
-    reachable: list[pulumi.Resource]
+    after: list[pulumi.Resource]
     vault_role: pulumi.Input[str]
     vault_database_role: str
 
@@ -160,7 +161,7 @@ class ExporterFunction(pulumi.ComponentResource):
                 "application_log_level": wanted.log_level.replace("WARNING", "WARN"),
                 "system_log_level": "WARN",
             },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.reachable),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.after),
         )
 
     def _environment(self, ledger: aws.dynamodb.Table) -> pulumi.Output[dict[str, str]]:

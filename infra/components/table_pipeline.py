@@ -1,11 +1,10 @@
-"""Table pipeline: everything of one table, from its schedule to its target."""
+"""Table pipeline: everything of one table in Snowflake, from landing to target."""
 
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_snowflake as snowflake
 
-from infra.components.schedule import Schedule, ScheduleArgs
 from infra.components.snowflake_table import made_table
 from infra.stack import StackSettings
 from runtime.contract.names import quote_snowflake_column, snowflake_name
@@ -34,22 +33,20 @@ class TablePipelineArgs:
         table: The table.
         topic_arn: Topic that tells of new files.
         landing: What all pipelines share in Snowflake.
-        function_arn: The exporter.
-        dead_letters_arn: Queue of events that could not be delivered.
     """
 
     settings: StackSettings
     table: Table
     topic_arn: pulumi.Input[str]
     landing: list[pulumi.Resource]
-    function_arn: pulumi.Input[str]
-    dead_letters_arn: pulumi.Input[str]
 
 
 class TablePipeline(pulumi.ComponentResource):
-    """Schedule, landing table, pipe, stream, task and target of one table.
+    """Landing table, pipe, stream, task and target of one table.
 
-    The schedule starts last: what it exports finds its way.
+    Attributes:
+        ready: What must stand before files of the contract may come: an older pipe
+            would leave their last columns out without a word.
     """
 
     def __init__(
@@ -68,17 +65,7 @@ class TablePipeline(pulumi.ComponentResource):
         needed: list[pulumi.Resource] = [self._stream(landing), self._target()]
         if args.table.spec.deletes == "reconcile":
             needed.append(self._keys())
-        task = self._task(needed)
-        Schedule(
-            f"{name}-schedule",
-            ScheduleArgs(
-                settings=args.settings,
-                spec=args.table.spec,
-                function_arn=args.function_arn,
-                dead_letters_arn=args.dead_letters_arn,
-            ),
-            pulumi.ResourceOptions(parent=self, depends_on=[pipe, task]),
-        )
+        self.ready: list[pulumi.Resource] = [pipe, self._task(needed)]
         self.register_outputs({})
 
     def _landing(self) -> snowflake.Table:

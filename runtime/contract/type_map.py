@@ -22,6 +22,9 @@ Sql = Callable[[str], str]
 TEXT_TYPE = "VARCHAR(134217728)"
 _STAMP = "YYYY-MM-DD HH24:MI:SS.FF6"
 _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)\Z")
+_SIZED = re.compile(
+    r"(?P<kind>NUMBER|VARCHAR|BINARY)\((?P<size>\d+)(?:,(?P<scale>\d+))?\)\Z"
+)
 _LENGTH = re.compile(r"(?:character varying|character)\((\d+)\)\Z")
 
 
@@ -225,6 +228,17 @@ def rule_for(column: Column) -> TypeRule:
             remedy='leave the column behind with "exclude", or cast it in a view',
         )
     return rule
+
+
+def grows(before: str, after: str) -> bool:
+    """Whether Snowflake lets a column of one type become another by itself.
+
+    Source: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column
+    """
+    one, other = _SIZED.match(before), _SIZED.match(after)
+    if one is None or other is None or one["kind"] != other["kind"]:
+        return False
+    return one["scale"] == other["scale"] and int(one["size"]) <= int(other["size"])
 
 
 def _base_rule(base_type: str) -> TypeRule | None:

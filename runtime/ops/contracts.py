@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +19,8 @@ from runtime.contract.loader import contract_path, convert, load_specs, read_jso
 from runtime.contract.names import SourceName
 from runtime.contract.rules import spec_problems
 from runtime.contract.specs import Table, TableContract, TableSpec
-from runtime.ops.discover import discover
+from runtime.ops.catalog import read_relation
+from runtime.ops.discover import contract_of
 from runtime.ops.files import exclusive, write_all
 from runtime.ops.selection import select_specs
 from runtime.ops.source import told
@@ -35,6 +36,8 @@ class Refreshed(Struct, frozen=True, kw_only=True):
         columns: How many columns the table has now.
         added: Names of columns that have come.
         dropped: Names of columns that have gone.
+        waiting: Those of them that have become another column and come back with the
+            next refresh, once this contract is deployed.
     """
 
     table: str
@@ -43,6 +46,7 @@ class Refreshed(Struct, frozen=True, kw_only=True):
     columns: int
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
 
 def refresh(
@@ -115,7 +119,13 @@ def _add(
     return _written(config, found, {config: text.encode()})
 
 
-Found = dict[SourceName, tuple[Table, TableContract | None]]
+class _Case(NamedTuple):
+    table: Table
+    former: TableContract | None
+    next: TableContract
+
+
+Found = dict[SourceName, _Case]
 
 
 def _discovered(config: Path, connection: Any, specs: Sequence[TableSpec]) -> Found:
@@ -127,8 +137,13 @@ def _discovered(config: Path, connection: Any, specs: Sequence[TableSpec]) -> Fo
             path = contract_path(config, spec.source)
             try:
                 former = _former(path, spec)
-                contract = discover(cursor, spec, former, str(path))
-                found[spec.source] = (Table(spec=spec, contract=contract), former)
+                relation = read_relation(cursor, spec.source)
+                contract = contract_of(relation, spec, former, str(path))
+                found[spec.source] = _Case(
+                    Table(spec=spec, contract=contract),
+                    former,
+                    contract_of(relation, spec, contract, str(path)),
+                )
             except ConfigErrors as errors:
                 problems.extend(errors.problems)
         connection.rollback()
@@ -167,7 +182,7 @@ def _check_collisions(config: Path, specs: Sequence[TableSpec], found: Found) ->
     tables = []
     for spec in specs:
         if spec.source in found:
-            tables.append(found[spec.source][0])
+            tables.append(found[spec.source].table)
             continue
         path = contract_path(config, spec.source)
         contract = _former(path, spec)
@@ -182,7 +197,7 @@ def _written(
     config: Path, found: Found, more: Mapping[Path, bytes]
 ) -> tuple[Refreshed, ...]:
     files, results = {}, []
-    for source, (table, former) in found.items():
+    for source, (table, former, later) in found.items():
         path = contract_path(config, source)
         text = _text(table.contract)
         same = path.exists() and path.read_bytes() == text
@@ -203,6 +218,7 @@ def _written(
                     if former and column.name not in old_names
                 ),
                 dropped=tuple(c.name for _, c in was if c.name not in names),
+                waiting=tuple(c.name for _, c in later.live if c.name not in names),
             )
         )
     write_all(files | dict(more))

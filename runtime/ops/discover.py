@@ -1,19 +1,16 @@
 """From the catalog to a contract: which columns, in which places, and why not.
 
-A column is its number in PostgreSQL. Places are append-only: what is gone keeps its
-place as dropped, what comes (or comes back) takes a new one at the end.
+A column is its number in PostgreSQL; see `runtime.ops.continued` for what becomes of
+its place when it changes.
 """
 
 from collections.abc import Iterator
-from typing import Any
-
-import msgspec
 
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.rules import contract_problems
 from runtime.contract.specs import Column, TableContract, TableSpec
-from runtime.contract.type_map import rule_for
-from runtime.ops.catalog import FoundIndex, Relation, read_relation
+from runtime.ops.catalog import FoundIndex, Relation
+from runtime.ops.continued import continued
 
 _KINDS = {
     "f": "a foreign table, which has no snapshot of its own",
@@ -27,13 +24,16 @@ _KINDS = {
 _ALLOWED = "a table, a partitioned table, or a view over one table"
 
 
-def discover(
-    cursor: Any, spec: TableSpec, former: TableContract | None, where: str
+def contract_of(
+    relation: Relation | None,
+    spec: TableSpec,
+    former: TableContract | None,
+    where: str,
 ) -> TableContract:
     """Freeze the columns of a table.
 
     Args:
-        cursor: Cursor of a session made by `runtime.ops.source.connect`.
+        relation: What the catalog says of it.
         spec: The config entry.
         former: The contract so far.
         where: Path of the contract's file, for messages.
@@ -41,30 +41,16 @@ def discover(
     Raises:
         ConfigErrors: With everything that keeps the table from being synced.
     """
-    return contract_of(read_relation(cursor, spec.source), spec, former, where)
-
-
-def contract_of(
-    relation: Relation | None,
-    spec: TableSpec,
-    former: TableContract | None,
-    where: str,
-) -> TableContract:
-    """Judge what the catalog says of a table; see `discover`."""
     problems = list(_relation_problems(relation, spec))
     if relation is None or problems:
         raise ConfigErrors(problems)
     found = _selected(relation, spec)
-    contract = TableContract(
-        table=str(spec.source), columns=found, base_width=len(found)
-    )
-    if former is not None:
-        contract = msgspec.structs.replace(
-            contract,
-            columns=_continued(former, found),
-            base_width=former.base_width,
+    if former is None:
+        contract = TableContract(
+            table=str(spec.source), columns=found, base_width=len(found)
         )
-        problems.extend(_change_problems(former, found, spec))
+    else:
+        contract = continued(former, found, spec)
     problems.extend(_unknown_names(relation, spec))
     problems.extend(contract_problems(contract, spec, where))
     if not set(spec.key) - {column.name for column in found}:
@@ -143,55 +129,6 @@ def _selected(relation: Relation, spec: TableSpec) -> tuple[Column, ...]:
         for column in relation.columns
         if column.name not in spec.exclude
         and (spec.columns is None or column.name in spec.columns)
-    )
-
-
-def _continued(former: TableContract, found: tuple[Column, ...]) -> tuple[Column, ...]:
-    new = {column.attnum: column for column in found}
-    kept = []
-    for old in former.columns:
-        now = None if old.dropped else new.pop(old.attnum, None)
-        kept.append(now or msgspec.structs.replace(old, dropped=True))
-    return (*kept, *new.values())
-
-
-def _change_problems(
-    former: TableContract, found: tuple[Column, ...], spec: TableSpec
-) -> Iterator[ConfigError]:
-    """Refuse changes that files and rows of the former contract would not survive."""
-    new = {column.attnum: column for column in found}
-    needed = {*spec.key, spec.watermark_col}
-    for _, old in former.live:
-        now = new.get(old.attnum)
-        if now is None or (now.name == old.name and _travel_alike(old, now)):
-            continue
-        remedy = (
-            "change it back at the source: the key and the watermark cannot be "
-            "left behind"
-            if {old.name, now.name} & needed
-            else f'leave {now.name!r} behind with "exclude", refresh and deploy; then '
-            "take it back, refresh and deploy: it comes as a new column, and all rows "
-            "are exported again to fill it"
-        )
-        yield ConfigError(
-            f"column {old.name!r} has become another",
-            subject=spec.table_name,
-            got=f"{now.name} {now.type}",
-            allowed=f"{old.name} {old.type}",
-            remedy=remedy,
-        )
-
-
-def _travel_alike(old: Column, now: Column) -> bool:
-    """Whether both types are exported, cast and stored in the same way."""
-    try:
-        one, other = rule_for(old), rule_for(now)
-    except ConfigError:
-        return False
-    return (one.type, one.export("c"), one.cast("c")) == (
-        other.type,
-        other.export("c"),
-        other.cast("c"),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlglot import exp, parse_one
 
 from runtime.contract.errors import ConfigError
-from runtime.contract.type_map import TEXT_TYPE, rule_for
+from runtime.contract.type_map import TEXT_TYPE, grows, rule_for
 from tests.factories import make_column
 
 # type -> (Snowflake type, orderable, may be a key)
@@ -138,3 +138,20 @@ def test_only_types_with_a_canonical_text_are_compared_by_it(column):
 def test_types_of_pg_catalog_are_named_in_full(column):
     """The session's search path is pg_catalog alone, but a view's reader's is not."""
     assert not re.search(r"::(?!pg_catalog\.)", rule_for(column).export("x"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("NUMBER(10,0)", "NUMBER(19,0)", True),
+        ("NUMBER(10,2)", "NUMBER(10,2)", True),
+        ("NUMBER(19,0)", "NUMBER(10,0)", False),
+        ("NUMBER(10,2)", "NUMBER(12,4)", False),
+        ("VARCHAR(5)", "VARCHAR(134217728)", True),
+        ("VARCHAR(9)", "VARCHAR(5)", False),
+        ("NUMBER(5,0)", "VARCHAR(9)", False),
+        ("TIMESTAMP_NTZ(6)", "TIMESTAMP_TZ(6)", False),
+    ],
+)
+def test_only_what_grows_can_be_altered(before, after, expected):
+    assert grows(before, after) is expected

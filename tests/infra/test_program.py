@@ -307,6 +307,18 @@ def test_the_function_runs_when_it_may_and_can(graph):
     assert [each.name for each in needed if each.urn not in above] == []
 
 
+def test_the_function_gets_new_contracts_after_snowflake(graph):
+    """A pipe of the contract before would leave a new column out without a word."""
+    above = graph.above(graph.one("aws:lambda/function"))
+    ways = [
+        *graph.of("snowflake:index/pipe", "table-"),
+        *graph.of("snowflake:index/task", "table-"),
+        *graph.of("snowflake:index/table", "table-"),
+    ]
+    assert len(ways) == 5 * len(TABLES)
+    assert [each.name for each in ways if each.urn not in above] == []
+
+
 def test_the_sweep_starts_when_a_manifest_comes_and_keeps_no_warehouse_up(graph):
     task = graph.one("snowflake:index/task", "landing-sweep")
     stream = graph.one("snowflake:index/streamOnTable", "landing-manifests-stream")

@@ -174,23 +174,42 @@ LANDING = {
 }
 
 
-def test_a_table_gains_columns_and_loses_none(tmp_path: Path) -> None:
-    sessions = FakeSessions(
-        INFORMATION_SCHEMA=[{"COLUMN_NAME": "C1"}, {"COLUMN_NAME": "GONE"}]
-    )
-    columns = [*LANDING["columns"], {"name": "Ä b", "type": "NUMBER(5,0)"}]
-    snowflake._table(site(tmp_path, sessions), "t", {**LANDING, "columns": columns})
-    assert sessions.statements[0].startswith("CREATE TABLE IF NOT EXISTS A.LANDING.T ")
-    assert sessions.statements[2:] == [
-        'ALTER TABLE A.LANDING.T ADD COLUMN "Ä b" NUMBER(5,0)'
+def changed(tmp_path: Path, **types: str) -> list[str]:
+    """Deploy a table that had C1 and C2 with these columns; return what changed it."""
+    known = [{"COLUMN_NAME": name} for name in ("C1", "C2", "BY_HAND")]
+    sessions = FakeSessions(INFORMATION_SCHEMA=known)
+    columns = [
+        {"name": name, "type": "NUMBER(5,0)", "nullable": True} for name in ("C1", "C2")
+    ]
+    before = {(TABLE, "t"): {"id": "", "inputs": {**LANDING, "columns": columns}}}
+    wanted = [{"name": name, "type": kind} for name, kind in types.items()]
+    inputs = {**LANDING, "columns": wanted}
+    snowflake._table(site(tmp_path, sessions, before=before), "t", inputs)
+    return sessions.statements[1:]
+
+
+def test_a_tables_columns_follow_what_is_declared(tmp_path: Path) -> None:
+    """As the provider does it; what nobody declared stays."""
+    assert changed(tmp_path, C1="NUMBER(9,0)", Ä="TEXT") == [
+        "ALTER TABLE A.LANDING.T ALTER COLUMN C1 SET DATA TYPE NUMBER(9,0)",
+        "ALTER TABLE A.LANDING.T DROP COLUMN C2",
+        'ALTER TABLE A.LANDING.T ADD COLUMN "Ä" TEXT',
     ]
 
 
-def test_a_changed_type_is_refused(tmp_path: Path) -> None:
+def test_a_type_that_does_not_only_grow_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="column C1 would change its type"):
+        changed(tmp_path, C1="VARCHAR(9)", C2="NUMBER(5,0)")
+
+
+def test_a_table_that_is_gone_is_made_as_declared(tmp_path: Path) -> None:
+    sessions = FakeSessions()
     columns = [{"name": "C1", "type": "NUMBER(5,0)", "nullable": True}]
     before = {(TABLE, "t"): {"id": "", "inputs": {**LANDING, "columns": columns}}}
-    with pytest.raises(LocalError, match="column C1 would change its type"):
-        snowflake._table(site(tmp_path, FakeSessions(), before=before), "t", LANDING)
+    snowflake._table(site(tmp_path, sessions, before=before), "t", LANDING)
+    assert sessions.statements[1:] == [
+        "CREATE TABLE IF NOT EXISTS A.LANDING.T (C1 VARCHAR)"
+    ]
 
 
 PIPE = {

@@ -15,7 +15,8 @@ import pytest
 from infra.local import postgres
 from infra.local.parts import LocalStack
 from runtime.contract.specs import TableContract, TableSpec
-from runtime.ops.discover import discover
+from runtime.ops.catalog import read_relation
+from runtime.ops.discover import contract_of
 from runtime.ops.source import connect
 from tests.factories import make_spec
 from tests.local.running import running
@@ -71,7 +72,10 @@ class Source:
         """Freeze a table of the schema."""
         with self.session.cursor() as cursor:
             try:
-                return discover(cursor, self.spec(table, **keys), former, "file")
+                spec = self.spec(table, **keys)
+                return contract_of(
+                    read_relation(cursor, spec.source), spec, former, "file"
+                )
             finally:
                 self.session.rollback()
 

@@ -51,6 +51,14 @@ class TestRefresh:
         assert (changed[0].added, changed[0].dropped) == (("m",), ("n",))
         assert [c.name for c in two.contract("a").columns] == ["id", "at", "n", "m"]
 
+    def test_what_comes_back_later_is_named(self, two):
+        refresh(two.config, two.session)
+        two.sql("ALTER TABLE {s}.a ALTER n TYPE TEXT")
+        first, _ = refresh(two.config, two.session)
+        assert (first.added, first.dropped, first.waiting) == ((), ("n",), ("n",))
+        second, _ = refresh(two.config, two.session)
+        assert (second.added, second.dropped, second.waiting) == (("n",), (), ())
+
     def test_only_the_named_tables_are_read(self, two):
         two.sql("DROP TABLE {s}.b")
         (only,) = refresh(two.config, two.session, [f"{two.schema}.a"])

@@ -6,6 +6,7 @@ from infra.local.adapter.site import Handler, Inputs, Made, Site
 from infra.local.adapter.snowflake_text import made, name_of, options, render
 from infra.local.processes import LocalError
 from runtime.contract.names import literal, quote_snowflake
+from runtime.contract.type_map import grows
 
 
 def _file_format(kind: str) -> Handler:
@@ -31,19 +32,46 @@ def _stage(site: Site, name: str, inputs: Inputs) -> Made:
 
 
 def _table(site: Site, name: str, inputs: Inputs) -> Made:
+    """Change a table's columns as the provider would: by name, from inputs to inputs.
+
+    What nobody declared stays, also a column that was added by hand.
+    """
     own = name_of(inputs)
-    columns = {column["name"]: _column(column) for column in inputs["columns"]}
-    cluster = inputs.get("clusterBies")
-    clustered = f" CLUSTER BY ({', '.join(cluster)})" if cluster else ""
-    site.sql(
-        f"CREATE TABLE IF NOT EXISTS {own} ({', '.join(columns.values())}){clustered}"
-    )
-    _refuse_changed_types(site, name, inputs)
+    columns = {column["name"]: column for column in inputs["columns"]}
     known = _known_columns(site, inputs)
-    for column, definition in columns.items():
-        if column not in known:
-            site.sql(f"ALTER TABLE {own} ADD COLUMN {definition}")
+    if not known:
+        defined = ", ".join(map(_column, columns.values()))
+        cluster = inputs.get("clusterBies")
+        clustered = f" CLUSTER BY ({', '.join(cluster)})" if cluster else ""
+        site.sql(f"CREATE TABLE IF NOT EXISTS {own} ({defined}){clustered}")
+        return made(inputs)
+    before = site.before.get(("snowflake:index/table:Table", name))
+    declared = before["inputs"]["columns"] if before else ()
+    for column in declared:
+        if column["name"] in columns:
+            _retype(site, own, column, columns[column["name"]])
+        elif column["name"] in known:
+            site.sql(f"ALTER TABLE {own} DROP COLUMN {quote_snowflake(column['name'])}")
+    for column in columns.values():
+        if column["name"] not in known:
+            site.sql(f"ALTER TABLE {own} ADD COLUMN {_column(column)}")
     return made(inputs)
+
+
+def _retype(site: Site, own: str, before: Inputs, now: Inputs) -> None:
+    if before["type"] == now["type"]:
+        return
+    column = quote_snowflake(now["name"])
+    if not grows(before["type"], now["type"]):
+        raise LocalError(
+            f"column {now['name']} would change its type, which Snowflake refuses",
+            subject=f"table {own}",
+            got=now["type"],
+            allowed=f"{before['type']}, or a longer one of its kind",
+            remedy="deploy each `contract refresh` before the next: the first takes "
+            "the column away, the second brings it back",
+        )
+    site.sql(f"ALTER TABLE {own} ALTER COLUMN {column} SET DATA TYPE {now['type']}")
 
 
 def _known_columns(site: Site, inputs: Inputs) -> set[str]:
@@ -59,20 +87,6 @@ def _known_columns(site: Site, inputs: Inputs) -> set[str]:
 def _column(column: Inputs) -> str:
     limit = "" if column.get("nullable", True) else " NOT NULL"
     return f"{quote_snowflake(column['name'])} {column['type']}{limit}"
-
-
-def _refuse_changed_types(site: Site, name: str, inputs: Inputs) -> None:
-    before = site.before.get(("snowflake:index/table:Table", name))
-    types = {column["name"]: column["type"] for column in inputs["columns"]}
-    for column in before["inputs"]["columns"] if before else ():
-        if types.get(column["name"], column["type"]) != column["type"]:
-            raise LocalError(
-                f"column {column['name']} would change its type",
-                subject=f"table {name_of(inputs)}",
-                got=types[column["name"]],
-                allowed=column["type"],
-                remedy="sync it under another name, or start a new local stack",
-            )
 
 
 def _view(site: Site, name: str, inputs: Inputs) -> Made:
