@@ -256,8 +256,14 @@ class TestTables:
             ("ALTER TABLE {s}.t ENABLE ROW LEVEL SECURITY", "row level security"),
             ("CREATE TABLE {s}.u () INHERITS ({s}.t)", "inherit from it"),
             ("ALTER TABLE {s}.t DROP COLUMN a", "a integer"),
-            ("ALTER TABLE {s}.t ALTER a TYPE BIGINT", "has become another"),
-            ("ALTER TABLE {s}.t RENAME a TO b", "has become another"),
+            (
+                "ALTER TABLE {s}.t ALTER a TYPE BIGINT",
+                "differs from its contract in a integer",
+            ),
+            (
+                "ALTER TABLE {s}.t RENAME a TO b",
+                "differs from its contract in a integer",
+            ),
         ],
     )
     def test_what_stops_a_table_is_an_error(self, source, made, fault, words):
