@@ -10,6 +10,7 @@ from infra.cli.guard import Commands
 from infra.cli.report import report
 from infra.cli.status import status
 from infra.cli.sweep import sweep
+from infra.cli.verify import verify
 from infra.cli.watch import watch
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app.command()(tables.sync)
 app.command()(status)
 app.command()(watch)
 app.command()(report)
-app.command()(tables.verify)
+app.command()(verify)
 app.command()(sweep)
 app.command()(explain.explain)
 app.command()(approve_deletes)

@@ -145,21 +145,48 @@ def verdict_notes(verdict: "Verdict") -> Iterator[str]:
         yield failed(table, verdict.error)
         return
     if verdict.verdict == "inconclusive":
-        yield f"{table}: no rows on either side, so nothing was compared"
-        return
-    compared = len(verdict.by_checksum) + len(verdict.by_value)
-    how = f" ({', '.join(verdict.by_value)} value by value)" if verdict.by_value else ""
-    yield f"{table}: compared {plural(compared, 'column')}{how}"
-    if verdict.excluded_rows:
-        yield (
-            f"{table}: {plural(verdict.excluded_rows, 'row')} of the source left out "
-            "by null_watermark"
+        why = (
+            "no rows on either side" if verdict.merged_through else "nothing is merged"
         )
+        why = "no row is due yet" if verdict.newer_rows else why
+        yield f"{table}: {why}, so nothing was compared"
+    else:
+        compared = len(verdict.by_checksum) + len(verdict.by_value)
+        by_value = ", ".join(verdict.by_value)
+        how = f" ({by_value} value by value)" if by_value else ""
+        yield f"{table}: compared {plural(compared, 'column')}{how}"
+    yield from _left_out(verdict)
+    if verdict.extra:
+        yield str(_extra(verdict))
     where = {"missing": "missing in the target", "extra": "only in the target"}
     for sample in verdict.samples:
         key = ", ".join(f"{name}={shown(v)}" for name, v in sample.key.items())
         fact = where.get(sample.kind) or f"differs in {', '.join(sample.columns)}"
         yield f"{table}: {key}: {fact}"
+
+
+def _left_out(verdict: "Verdict") -> Iterator[str]:
+    """Say which rows were not judged, and why."""
+    for rows, why in (
+        (verdict.newer_rows, f"not due yet (newer than {verdict.merged_through})"),
+        (verdict.changed_rows, "changed since the comparison began"),
+        (verdict.excluded_rows, "of the source left out by null_watermark"),
+    ):
+        if rows:
+            yield f"{verdict.table}: {plural(rows, 'row')} {why}"
+
+
+def _extra(verdict: "Verdict") -> Note:
+    """Say what becomes of rows that only the target has."""
+    table, rows = verdict.table, plural(verdict.extra or 0, "row")
+    if verdict.deletes == "ignore":
+        return Note(
+            table, f"ghosts possible: {rows} only in the target", "deletes: ignore"
+        )
+    run = f"`aurora-sync sync {shlex.quote(table)} --reconcile`"
+    if verdict.deletes == "soft_column":
+        run = f"`aurora-sync repair {shlex.quote(table)}`"
+    return Note(table, f"{rows} only in the target", f"to mark what is gone run {run}")
 
 
 def shown(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Commands about tables: contracts, sync, verify; on any stack."""
+"""Commands about tables: contracts and sync; on any stack."""
 
 from contextlib import closing
 from pathlib import Path
@@ -232,37 +232,6 @@ def sync(
         elif as_json and outcome.held_by is not None:
             output.warn(str(render.held(outcome.table, outcome.held_by)))
     if any(outcome.status == "failed" for outcome in outcomes):
-        raise typer.Exit(1)
-
-
-@guarded
-def verify(
-    names: TablesArgument = None,
-    config: ConfigOption = None,
-    stack: StackOption = None,
-    folder: DirOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare the rows of both sides; exit 1 on a difference or with nothing compared.
-
-    Rows written since the last merged run count as differences.
-    """
-    from runtime.ops import verify as verifying
-    from runtime.ops.selection import select_tables
-
-    target = _target(stack, folder, config)
-    tables = select_tables(target.config, names or ())
-    with closing(target.aurora()) as connection, target.warehouse() as warehouse:
-        with output.Watch() as watch:
-            found = verifying.verify(tables, connection, warehouse, watch.tell)
-    if as_json:
-        output.print_json(found)
-    else:
-        output.print_grid(render.VERDICTS, [render.verdict_row(v) for v in found])
-        for verdict in found:
-            for line in render.verdict_notes(verdict):
-                typer.echo(line)
-    if not verifying.sound(found):
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""What a database administrator runs once on Aurora, and again for new tables.
+"""SQL for Aurora that both its readers share, and what an administrator runs there.
 
 The exporter's leased users are members of one role without login that holds every
 right; nothing in it can write. Vault's own user may only make and drop such members.
@@ -10,6 +10,18 @@ from runtime.contract.names import quote_postgres
 from runtime.contract.specs import TableSpec
 
 EXPORTER_ROLE = "aurora_sync_exporter"
+
+# The stamp of a transaction's snapshot: it totally orders what snapshots show.
+SNAPSHOT_STAMP = """(
+  SELECT pg_catalog.lpad(pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text, 20, '0')
+    || '-' || pg_catalog.lpad((1000000000 - (SELECT pg_catalog.count(x)
+      FROM pg_catalog.pg_snapshot_xip(s) AS x))::pg_catalog.text, 10, '0')
+  FROM pg_catalog.pg_current_snapshot() AS s)"""
+
+
+def full_stamp(generation: int, stamp: str) -> str:
+    """Return a snapshot's stamp as files and rows carry it."""
+    return f"{generation:06d}-{stamp}"
 
 
 def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from psycopg2 import sql
 
+from runtime.contract.aurora_sql import full_stamp
 from runtime.contract.errors import SourceUnavailableError
 from runtime.contract.names import LakeKeys
 from runtime.contract.records import ExportedFile, ledger_key
@@ -203,4 +204,4 @@ class Exports:
         return ledger_key(self.settings.stack, self.table.spec.source)
 
     def _stamp(self, relation: Relation) -> str:
-        return f"{self.lease.state.generation:06d}-{relation.stamp}"
+        return full_stamp(self.lease.state.generation, relation.stamp)

@@ -15,6 +15,7 @@ import psycopg2
 from msgspec import Struct
 from psycopg2 import sql
 
+from runtime.contract.aurora_sql import SNAPSHOT_STAMP
 from runtime.contract.dialect import DIALECT, session_options
 from runtime.contract.errors import LeaseHeldError
 from runtime.contract.names import quote_postgres
@@ -34,10 +35,7 @@ BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET LOCAL statement_timeout = {left};
 LOCK TABLE {table} IN ACCESS SHARE MODE;
 SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 0)),
-  (SELECT pg_catalog.lpad(pg_catalog.pg_snapshot_xmax(s)::pg_catalog.text, 20, '0')
-     || '-' || pg_catalog.lpad((1000000000 - (SELECT pg_catalog.count(x)
-       FROM pg_catalog.pg_snapshot_xip(s) AS x))::pg_catalog.text, 10, '0')
-   FROM pg_catalog.pg_current_snapshot() AS s),
+  {stamp},
   CASE WHEN c.relkind IN ('r', 'p', 'm')
     THEN pg_catalog.pg_current_snapshot()::pg_catalog.text END,
   c.oid::pg_catalog.int8, c.relfilenode::pg_catalog.int8,
@@ -167,6 +165,7 @@ class Source:
             try:
                 self.cursor.execute(
                     _OPEN.format(
+                        stamp=sql.SQL(SNAPSHOT_STAMP),
                         left=sql.Literal(self._left()),
                         table=sql.Identifier(source.schema, source.name),
                         lock=sql.Literal(lock),

@@ -9,12 +9,16 @@ Columns without a canonical text in Snowflake (floats, JSON) are fetched and com
 by value.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.contract.names import quote_postgres, quote_snowflake_column
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import INTEGERS, Column, Table
 from runtime.contract.type_map import rule_for
+
+# 65,536 buckets by the key's MD5: few enough to hold, and small in a large table.
+_BUCKET_DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +45,37 @@ class Side:
     values: dict[str, str]
     key: tuple[str, ...]
 
-    @property
-    def aggregate(self) -> str:
-        """One row: rows compared, their checksum, and rows left out."""
+    def aggregate(self, standing: str, where: str) -> str:
+        """Return the query of rows and their checksum, by bucket and standing.
+
+        Args:
+            standing: What a row counts as.
+            where: Condition of the rows to count.
+        """
         number = self.prefix.format(self.md5.format(self._joined(self.parts)))
         return (
-            f"SELECT SUM(CASE WHEN {self.where} THEN 1 ELSE 0 END), "
-            f"SUM(CASE WHEN {self.where} THEN {number} END), "
-            f"SUM(CASE WHEN {self.where} THEN 0 ELSE 1 END) FROM {self.name}"
+            f"SELECT {self._bucket} AS bucket, {standing} AS standing, COUNT(1) AS n, "
+            f"SUM({number}) AS checksum FROM {self.name} WHERE {where} GROUP BY 1, 2"
         )
 
-    @property
-    def rows(self) -> str:
-        """All rows by their key's MD5: that, the row's MD5, key texts, values."""
+    def rows(self, standing: str, where: str, buckets: Sequence[str] = ()) -> str:
+        """Return the query of rows by their key's MD5.
+
+        That comes first, then the row's MD5, its standing, key texts, and values.
+
+        Args:
+            standing: What a row counts as.
+            where: Condition of the rows to return.
+            buckets: Those to return; all by default.
+        """
         digest = self.md5.format(self._joined(self.parts))
         texts = [self.texts[name] for name in self.key]
-        wanted = [self._key_md5, digest, *texts, *self.values.values()]
+        wanted = [self._key_md5, digest, standing, *texts, *self.values.values()]
         columns = ", ".join(f"{sql} AS r{n}" for n, sql in enumerate(wanted))
-        return f"SELECT {columns} FROM {self.name} WHERE {self.where} ORDER BY 1"
+        if buckets:
+            few = ", ".join(f"'{bucket}'" for bucket in buckets)
+            where = f"({where}) AND {self._bucket} IN ({few})"
+        return f"SELECT {columns} FROM {self.name} WHERE {where} ORDER BY 1"
 
     def picked(self, digests: list[str]) -> str:
         """Return the query of a few rows' canonical texts.
@@ -73,6 +90,10 @@ class Side:
             f"SELECT {columns} FROM {self.name} "
             f"WHERE ({self.where}) AND {self._key_md5} IN ({few})"
         )
+
+    @property
+    def _bucket(self) -> str:
+        return f"LEFT({self._key_md5}, {_BUCKET_DIGITS})"
 
     @property
     def _key_md5(self) -> str:
@@ -97,21 +118,9 @@ def source_side(table: Table) -> Side:
                 f"CASE WHEN {quoted} IS NOT NULL "
                 f"THEN pg_catalog.concat({rule.export(quoted)}) END"
             )
-    conditions = []
-    if table.spec.null_watermark != "include":
-        watermark = quote_postgres(table.spec.watermark_col)
-        whole = table.watermark.plain_type in INTEGERS
-        conditions.append(
-            f"{watermark} IS NOT NULL" if whole else f"pg_catalog.isfinite({watermark})"
-        )
-    if table.spec.deletes == "soft_column":
-        mark = table.contract.column(table.spec.deleted_col or "")
-        assert mark is not None  # the loader refuses such a contract
-        empty = "IS NOT TRUE" if mark.plain_type == "boolean" else "IS NULL"
-        conditions.append(f"{quote_postgres(mark.name)} {empty}")
     return Side(
         name=table.spec.source.sql,
-        where=" AND ".join(conditions) or "TRUE",
+        where=f"{has_watermark(table)} AND {unmarked(table)}",
         # Collation C: the order of the hexadecimal digits as Snowflake has it.
         md5="pg_catalog.md5(pg_catalog.convert_to({}, 'UTF8')) COLLATE \"C\"",
         prefix="('x' || pg_catalog.left({}, 15))::pg_catalog.bit(60)"
@@ -121,6 +130,25 @@ def source_side(table: Table) -> Side:
         values=values,
         key=table.spec.key,
     )
+
+
+def has_watermark(table: Table) -> str:
+    """Return the source's condition of every row but what `null_watermark` excludes."""
+    if table.spec.null_watermark == "include":
+        return "TRUE"
+    watermark = quote_postgres(table.spec.watermark_col)
+    whole = table.watermark.plain_type in INTEGERS
+    return f"{watermark} IS NOT NULL" if whole else f"pg_catalog.isfinite({watermark})"
+
+
+def unmarked(table: Table) -> str:
+    """Return the source's condition of rows that no column marks as deleted."""
+    if table.spec.deletes != "soft_column":
+        return "TRUE"
+    mark = table.contract.column(table.spec.deleted_col or "")
+    assert mark is not None  # the loader refuses such a contract
+    empty = "IS NOT TRUE" if mark.plain_type == "boolean" else "IS NULL"
+    return f"{quote_postgres(mark.name)} {empty}"
 
 
 def target_side(table: Table, objects: SnowflakeObjects) -> Side:

@@ -1,11 +1,12 @@
 """`verify`: are the rows of both sides the same, now?
 
-Sound for tables that nobody writes to meanwhile: what was written after the last
-merged run counts as a difference. One aggregate per side comes first; rows are only
-fetched where sums cannot tell, or to name what differs.
+Sound while both sides move: what is not due yet, and what has changed since, is told
+by count and not judged; see `runtime.ops.standing`. One aggregate per side comes
+first, by buckets of keys; rows are only fetched of buckets that differ, and of tables
+with columns that sums cannot cover.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Any, Literal
 
@@ -20,15 +21,21 @@ from runtime.ops.compare import (
     Comparison,
     Difference,
     Row,
+    Tally,
+    alike,
+    buckets_of,
     compare,
     parser,
 )
 from runtime.ops.source import STATEMENT_SECONDS, told
+from runtime.ops.standing import Standing, standing
 from runtime.ops.warehouse import Warehouse, refusals
 
 SAMPLES = 10
 # Rows that are held at a time; JSON may be large.
 _FETCHED = 500
+# More of them than this are not worth naming: all rows are read then.
+_MOST_BUCKETS = 2000
 
 Tell = Callable[[str, str], None]
 
@@ -38,26 +45,35 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     Attributes:
         table: Source table.
-        verdict: `equal`, `different`, `inconclusive` (no row on either side), or
+        verdict: `equal`, `ghosts` (equal but for rows that `deletes: ignore` leaves
+            in the target), `different`, `inconclusive` (nothing was compared), or
             `failed` (one side could not be read).
+        merged_through: Rows up to this watermark were compared.
         source_rows: Rows compared at the source.
         target_rows: Rows compared in the target.
+        newer_rows: Rows of the source that are not due yet: above `merged_through`,
+            or without watermark and different.
+        changed_rows: Rows that the target has in a version newer than the snapshot.
         excluded_rows: Rows of the source that its `null_watermark` leaves behind.
         source_checksum: Sum over the source's rows.
         target_checksum: Sum over the target's rows.
         by_checksum: Columns that the sums cover.
         by_value: Columns that were compared value by value.
-        missing: Rows that the target lacks; None when rows were not fetched.
+        missing: Rows that the target lacks.
         extra: Rows that only the target has.
         different: Rows that differ.
         samples: Some of those rows.
+        deletes: What the table does about deletes, which `extra` rows wait for.
         error: Why it failed.
     """
 
     table: str
-    verdict: Literal["equal", "different", "inconclusive", "failed"]
+    verdict: Literal["equal", "ghosts", "different", "inconclusive", "failed"]
+    merged_through: str | None = None
     source_rows: int | None = None
     target_rows: int | None = None
+    newer_rows: int | None = None
+    changed_rows: int | None = None
     excluded_rows: int | None = None
     source_checksum: str | None = None
     target_checksum: str | None = None
@@ -67,7 +83,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
     extra: int | None = None
     different: int | None = None
     samples: tuple[Difference, ...] = ()
+    deletes: str | None = None
     error: dict[str, Any] | None = None
+
+    @property
+    def wrong(self) -> int:
+        """How many rows are not as they should be."""
+        return (self.missing or 0) + (self.extra or 0) + (self.different or 0)
 
 
 def verify(
@@ -75,6 +97,7 @@ def verify(
     connection: Any,
     warehouse: Warehouse,
     tell: Tell = lambda table, text: None,
+    most: int = SAMPLES,
 ) -> tuple[Verdict, ...]:
     """Compare tables; one that cannot be read does not keep the others from it.
 
@@ -83,11 +106,13 @@ def verify(
         connection: A session made by `runtime.ops.source.connect`.
         warehouse: Where the targets are.
         tell: Told table and what happens, for people who watch.
+        most: How many differing rows of each table to name.
     """
     verdicts = []
     for table in tables:
         try:
-            verdicts.append(_Comparing(table, connection, warehouse, tell).verdict())
+            comparing = _Comparing(table, connection, warehouse, tell, most)
+            verdicts.append(comparing.verdict())
         except SyncError as error:
             name = table.contract.table
             verdicts.append(
@@ -101,21 +126,27 @@ def verify(
 
 
 def sound(verdicts: Sequence[Verdict]) -> bool:
-    """Whether something was compared and nothing differs."""
+    """Whether something was compared and nothing differs that should not."""
     found = {each.verdict for each in verdicts}
-    return "equal" in found and not found & {"different", "failed"}
+    return bool(found & {"equal", "ghosts"}) and not found & {"different", "failed"}
 
 
 class _Comparing:
     """The comparison of one table; the arguments are those of `verify`."""
 
     def __init__(
-        self, table: Table, connection: Any, warehouse: Warehouse, tell: Tell
+        self,
+        table: Table,
+        connection: Any,
+        warehouse: Warehouse,
+        tell: Tell,
+        most: int,
     ) -> None:
         self._table = table
         self._connection = connection
         self._warehouse = warehouse
         self._tell = tell
+        self._most = most
         self._source = source_side(table)
         self._target = target_side(table, warehouse.objects)
         self._parsers = tuple(
@@ -127,63 +158,89 @@ class _Comparing:
     def verdict(self) -> Verdict:
         """Compare sums, then rows where that is needed."""
         name = self._table.contract.table
+        # M first: only what it promises can be asked of a later snapshot.
+        progress = self._warehouse.progress([name]).get(name)
+        if progress is None or progress.merged_through is None:
+            return Verdict(table=name, verdict="inconclusive")
+        by = standing(self._table, self._connection, self._warehouse, progress)
         self._tell(name, "summing up the source")
-        rows, checksum, excluded = self._ask_source(self._source.aggregate)[0]
-        self._tell(name, f"summing up the target ({rows or 0} rows at the source)")
-        target_rows, target_checksum, _ = self._ask_target(self._target.aggregate)[0]
-        sums = Verdict(
-            table=name,
+        query = self._source.aggregate(by.source, "TRUE")
+        source = buckets_of(self._ask_source(query))
+        self._tell(name, "summing up the target")
+        query = self._target.aggregate(by.target_group, self._target.where)
+        target = buckets_of(self._ask_target(query))
+        differing = {
+            bucket
+            for bucket in source.keys() | target.keys()
+            if self._source.values or not alike(source[bucket], target[bucket])
+        }
+        found = Comparison(most=self._most)
+        if differing:
+            self._compare(found, by, differing)
+        for bucket in source.keys() - differing:
+            found.add_alike(source[bucket], target[bucket])
+        return self._judged(by, source.values(), found)
+
+    def _judged(
+        self, by: Standing, sums: Iterable[dict[str, Tally]], found: Comparison
+    ) -> Verdict:
+        """Put together what sums and rows have shown."""
+        verdict = Verdict(
+            table=self._table.contract.table,
             verdict="equal",
-            source_rows=int(rows or 0),
-            target_rows=int(target_rows or 0),
-            excluded_rows=int(excluded or 0),
-            source_checksum=str(checksum or 0),
-            target_checksum=str(target_checksum or 0),
+            merged_through=by.through,
+            source_rows=found.source.rows,
+            target_rows=found.target.rows,
+            newer_rows=found.undue,
+            changed_rows=found.changed,
+            excluded_rows=sum(each["excluded"].rows for each in sums),
+            source_checksum=str(found.source.checksum),
+            target_checksum=str(found.target.checksum),
             by_checksum=tuple(self._source.parts),
             by_value=tuple(self._source.values),
-        )
-        if not sums.source_rows and not sums.target_rows:
-            return replace(sums, verdict="inconclusive")
-        alike = (sums.source_rows, sums.source_checksum) == (
-            sums.target_rows,
-            sums.target_checksum,
-        )
-        if alike and not self._source.values:
-            return sums
-        self._tell(name, "comparing row by row")
-        found = self._compared()
-        return replace(
-            sums,
-            verdict="equal" if alike and not found.counts else "different",
             missing=found.counts.get("missing", 0),
             extra=found.counts.get("extra", 0),
             different=found.counts.get("different", 0),
+            deletes=self._table.spec.deletes,
+        )
+        if not found.source.rows and not found.target.rows:
+            return replace(verdict, verdict="inconclusive")
+        if not found.counts:
+            return verdict
+        ghosts = verdict.deletes == "ignore" and found.counts.keys() == {"extra"}
+        return replace(
+            verdict,
+            verdict="ghosts" if ghosts else "different",
             samples=self._named(found),
         )
 
-    def _compared(self) -> Comparison:
-        with closing(self._source_rows()) as source:
-            with closing(self._target_rows()) as target:
-                return compare(
-                    source,
-                    target,
-                    self._source.key,
-                    tuple(self._source.values),
-                    SAMPLES,
-                )
+    def _compare(self, found: Comparison, by: Standing, buckets: set[str]) -> None:
+        self._tell(self._table.contract.table, "comparing row by row")
+        few = sorted(buckets) if len(buckets) <= _MOST_BUCKETS else ()
+        wanted = f"({by.source}) NOT IN ('excluded', 'marked')"
+        with (
+            closing(
+                self._source_rows(self._source.rows(by.source, wanted, few))
+            ) as source,
+            closing(
+                self._target_rows(self._target.rows(by.target, by.target_rows, few))
+            ) as target,
+        ):
+            names = tuple(self._source.values)
+            compare(source, target, self._source.key, names, found)
 
-    def _source_rows(self) -> Generator[Row]:
+    def _source_rows(self, query: str) -> Generator[Row]:
         with told(self._table.contract.table):
             with self._connection.cursor(name="aurora_sync_verify") as cursor:
                 cursor.itersize = _FETCHED
-                cursor.execute(self._source.rows)
+                cursor.execute(query)
                 for row in cursor:
                     yield self._row(row)
 
-    def _target_rows(self) -> Generator[Row]:
+    def _target_rows(self, query: str) -> Generator[Row]:
         with refusals(self._target.name):
             with closing(self._warehouse.connection.cursor()) as cursor:
-                cursor.execute(self._target.rows, timeout=STATEMENT_SECONDS)
+                cursor.execute(query, timeout=STATEMENT_SECONDS)
                 while rows := cursor.fetchmany(_FETCHED):
                     yield from map(self._row, rows)
 
@@ -192,10 +249,11 @@ class _Comparing:
         return Row(
             order=row[0],
             digest=row[1],
-            key=tuple(row[2 : 2 + width]),
+            standing=row[2],
+            key=tuple(row[3 : 3 + width]),
             values=tuple(
                 parse(value)
-                for parse, value in zip(self._parsers, row[2 + width :], strict=True)
+                for parse, value in zip(self._parsers, row[3 + width :], strict=True)
             ),
         )
 
@@ -203,7 +261,7 @@ class _Comparing:
         """Add to differing samples the columns whose texts differ."""
         orders = [
             order for order, sample in found.samples if sample.kind == "different"
-        ]
+        ][:SAMPLES]
         if not orders:
             return tuple(sample for _, sample in found.samples)
         source, target = (

@@ -254,12 +254,13 @@ class TestVerify:
         synced.aurora(
             "DELETE FROM public.wide WHERE b = 1",
             "UPDATE public.wide SET f8 = 5, tm = '01:00' WHERE b = 2",
-            "INSERT INTO public.wide (a, b) VALUES ('only | here', 99)",
+            "INSERT INTO public.wide (a, b, updated_at) "
+            "VALUES ('only | here', 99, NOW() - INTERVAL '1 day'), ('new', 100, NOW())",
         )
         (found,) = synced.data("verify", WIDE, status=1)
         assert (found["verdict"], found["source_rows"]) == ("different", 30)
         counts = (found["missing"], found["extra"], found["different"])
-        assert counts == (1, 1, 1)
+        assert (counts, found["newer_rows"]) == ((1, 1, 1), 1)
         samples = {each["kind"]: each for each in found["samples"]}
         assert samples["missing"]["key"] == {"a": "only | here", "b": "99"}
         assert samples["extra"]["key"] == {"a": "k~|1", "b": "1"}
@@ -267,6 +268,8 @@ class TestVerify:
         text = synced.run("verify", WIDE, status=1).stdout
         assert "public.wide: a=k~|2, b=2: differs in tm, f8" in text
         assert "public.wide: a=k~|1, b=1: only in the target" in text
+        assert "public.wide: 1 row not due yet (newer than 20" in text
+        assert "run `aurora-sync sync public.wide --reconcile`" in text
         synced.aurora(
             "UPDATE public.wide SET updated_at = NOW() AT TIME ZONE 'UTC'",
             "INSERT INTO public.wide (a, b, f8, doc, tm) "
