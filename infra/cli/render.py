@@ -149,6 +149,7 @@ def verdict_notes(verdict: "Verdict") -> Iterator[str]:
             "no rows on either side" if verdict.merged_through else "nothing is merged"
         )
         why = "no row is due yet" if verdict.newer_rows else why
+        why = "a load is under way" if verdict.loading else why
         yield f"{table}: {why}, so nothing was compared"
     else:
         compared = len(verdict.by_checksum) + len(verdict.by_value)

@@ -8,10 +8,15 @@ a newer one. The stamp tells: versions at or below V's are no newer than what V 
 What else a merged run exported, of rows above its low, it has shown as its own
 snapshot had it: a version that was written before that one, when no transaction was
 open in it, is due too. That is how rows count that were written seconds before a sync.
+Who wrote a row says when it could first be seen only in a plain table (a partition may
+be attached with rows from long ago), of a run with one snapshot, and while fewer
+transactions have come since than 32 bits tell apart; of all else no row above M is due.
 
 Any other source row above M is not due yet, and neither is one without watermark that
 differs, for those come with a later run whatever M is. A target row that is stamped
 after V and differs has changed since. Everything else must be equal.
+
+While a load is under way M says nothing of the rows that the load still brings.
 """
 
 from contextlib import closing
@@ -24,11 +29,14 @@ from runtime.contract.aurora_sql import SNAPSHOT_STAMP, full_stamp
 from runtime.contract.errors import SourceError
 from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
 from runtime.contract.snowflake_names import SYNC
-from runtime.contract.specs import Table
+from runtime.contract.specs import INTEGERS, Table
 from runtime.contract.type_map import rule_for
 from runtime.ops.checksum import has_watermark, unmarked
 from runtime.ops.source import told
 from runtime.ops.warehouse import Progress, Warehouse
+
+# A row's own mark of who wrote it has 32 bits; half of them tell before from after.
+_TOLD_APART = 2**31
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -50,9 +58,24 @@ class Standing(Struct, frozen=True, kw_only=True):
     target_rows: str
 
 
+class _Merged(Struct, frozen=True, kw_only=True):
+    """What the merged runs tell of their snapshots.
+
+    Attributes:
+        generation: First part of the stamps.
+        low: Watermark that the last run with one quiet snapshot read above; empty for
+            a first load.
+        xmax: The first transaction that this run did not see; None without such a run.
+    """
+
+    generation: int
+    low: str = ""
+    xmax: int | None = None
+
+
 def standing(
     table: Table, connection: Any, warehouse: Warehouse, progress: Progress
-) -> Standing:
+) -> Standing | None:
     """Take the snapshot V in a session, and say what rows count as by it.
 
     Args:
@@ -62,43 +85,49 @@ def standing(
         warehouse: Where the target is.
         progress: How far its merges are: M.
 
+    Returns:
+        None while a load is under way.
+
     Raises:
         SourceError: On a reader, whose snapshots may be older than M.
     """
-    kind, through = table.watermark.plain_type, str(progress.merged_through)
+    whole = table.watermark.plain_type in INTEGERS
+    kind = "bigint" if whole else table.watermark.plain_type
+    through = str(progress.merged_through)
 
     def value(text: str) -> str:
         return f"{sql.Literal(text).as_string(connection)}::{kind}"
 
-    generation, run = _last_run(table, warehouse, progress.merged_seq)
+    run = _merged(table, warehouse, progress.merged_seq)
+    if run is None:
+        return None
     # The lock first: a snapshot from before a TRUNCATE would show an empty table.
     with told(table.contract.table), closing(connection.cursor()) as cursor:
         cursor.execute(f"LOCK TABLE {table.spec.source.sql} IN ACCESS SHARE MODE")
         cursor.execute(
             f"SELECT {SNAPSHOT_STAMP}, pg_catalog.pg_is_in_recovery(), "
-            "c.relkind IN ('r', 'p'), "
+            "c.relkind = 'r' AND NOT c.relhassubclass, "
             f"pg_catalog.concat({rule_for(table.watermark).export(value(through))}) "
             "FROM pg_catalog.pg_class AS c WHERE c.oid = "
             f"{sql.Literal(table.spec.source.sql).as_string(connection)}"
             "::pg_catalog.regclass"
         )
-        stamp, reader, has_xmin, merged = cursor.fetchone()
+        stamp, reader, plain, merged = cursor.fetchone()
     if reader:
         raise SourceError(
             "is a reader, not the writer",
             subject="Aurora",
             remedy="compare with the cluster's writer endpoint",
         )
-    # A day goes on: rows of the last one may still come.
-    above = ">=" if kind == "date" else ">"
     watermark = quote_postgres(table.spec.watermark_col)
-    late = f"{watermark} {above} {value(through)}"
-    if run is not None and has_xmin:
-        low = f"{watermark} > {value(run['low'])}" if run["low"] else "TRUE"
-        late += f" AND NOT ({low} AND {_written_before(run['stamp'])})"
+    late = f"{watermark} > {value(through)}"
+    since = int(stamp.split("-")[0]) - run.xmax if run.xmax is not None else -1
+    if plain and run.xmax is not None and 0 <= since < _TOLD_APART:
+        low = f"{watermark} > {value(run.low)}" if run.low else "TRUE"
+        late += f" AND NOT ({low} AND {_written_before(run.xmax)})"
     target = quote_snowflake_column(table.watermark.target)
-    newer = f"{target} {above} {rule_for(table.watermark).cast(literal(merged))}"
-    after = literal(full_stamp(generation, stamp))
+    newer = f"{target} > {rule_for(table.watermark).cast(literal(merged))}"
+    after = literal(full_stamp(run.generation, stamp))
     return Standing(
         through=through,
         source=_source(table, late),
@@ -111,42 +140,60 @@ def standing(
     )
 
 
-def _last_run(
-    table: Table, warehouse: Warehouse, merged: int
-) -> tuple[int, dict[str, Any] | None]:
-    """Return the generation, and the last merged run of one file with its stamp.
+def _merged(table: Table, warehouse: Warehouse, seq: int) -> _Merged | None:
+    """Return what merged runs tell; None while a load is under way.
 
-    Not one of several chunks, each of which has a snapshot of its own; and one in
-    whose snapshot no transaction was open.
+    The run with one quiet snapshot: no transaction was open in it, and it wrote its
+    only file itself, as its only chunk. Chunks of a load have a snapshot each, and in
+    what way one of them is empty nobody knows.
+
+    Args:
+        table: The table.
+        warehouse: Where the target is.
+        seq: The last run of the unbroken chain of complete ones.
     """
     name = literal(table.contract.table)
     runs, files = (
         warehouse.objects.qualified(SYNC, each) for each in ("SYNC_RUNS", "SYNC_FILES")
     )
-    [newest] = warehouse.ask(
-        f"SELECT MAX(generation) AS generation FROM {runs} WHERE table_name = {name}"
+    loads = warehouse.ask(
+        f"SELECT seq, high, generation FROM {runs} WHERE table_name = {name} "
+        "AND mode = 'first_load' ORDER BY seq DESC LIMIT 1"
     )
-    generation = int(newest["generation"])
+    if not loads or loads[0]["high"] is None or loads[0]["seq"] > seq:
+        return None
+    generation = int(loads[0]["generation"])
     found = warehouse.ask(
-        "WITH runs AS (SELECT seq, low, high, files, "
+        "WITH runs AS (SELECT seq, run, low, high, files, "
         "LAG(COALESCE(high, '')) OVER (ORDER BY seq) AS previous "
-        f"FROM {runs} WHERE table_name = {name} AND seq <= {merged} "
+        f"FROM {runs} WHERE table_name = {name} AND seq <= {seq} "
         f"AND generation = {generation} AND mode IN ('incremental', 'first_load')) "
         f"SELECT f.stamp, r.low FROM runs AS r JOIN {files} AS f "
         f"ON f.table_name = {name} AND f.seq = r.seq WHERE r.high IS NOT NULL "
         "AND COALESCE(r.previous, 'none') <> '' AND r.files = 1 "
+        "AND f.file_name LIKE '%/' || r.run || '/%' "
+        "AND f.file_name LIKE '%c000000.csv' "
         "AND f.stamp LIKE '%-1000000000' ORDER BY r.seq DESC LIMIT 1"
     )
-    return generation, found[0] if found else None
+    if not found:
+        return _Merged(generation=generation)
+    return _Merged(
+        generation=generation,
+        low=found[0]["low"] or "",
+        xmax=int(found[0]["stamp"].split("-")[1]),
+    )
 
 
-def _written_before(stamp: str) -> str:
+def _written_before(xmax: int) -> str:
     """Return the condition of rows that a snapshot without open transactions shows.
 
-    xmin has 32 bits; of rows that are older than half of them it may say no.
+    Of rows older than half of what 32 bits tell apart it may say no.
+
+    Args:
+        xmax: The first transaction that the snapshot does not see.
     """
-    ahead = f"({int(stamp.split('-')[1])} - xmin::pg_catalog.text::pg_catalog.int8)"
-    return f"({ahead} & 4294967295) BETWEEN 1 AND 2147483647"
+    ahead = f"({xmax} - xmin::pg_catalog.text::pg_catalog.int8)"
+    return f"({ahead} & 4294967295) BETWEEN 1 AND {_TOLD_APART - 1}"
 
 
 def _source(table: Table, late: str) -> str:

@@ -64,6 +64,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
         different: Rows that differ.
         samples: Some of those rows.
         deletes: What the table does about deletes, which `extra` rows wait for.
+        loading: Whether nothing was compared because a load is under way.
         error: Why it failed.
     """
 
@@ -84,6 +85,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     different: int | None = None
     samples: tuple[Difference, ...] = ()
     deletes: str | None = None
+    loading: bool = False
     error: dict[str, Any] | None = None
 
     @property
@@ -163,6 +165,8 @@ class _Comparing:
         if progress is None or progress.merged_through is None:
             return Verdict(table=name, verdict="inconclusive")
         by = standing(self._table, self._connection, self._warehouse, progress)
+        if by is None:
+            return Verdict(table=name, verdict="inconclusive", loading=True)
         self._tell(name, "summing up the source")
         query = self._source.aggregate(by.source, "TRUE")
         source = buckets_of(self._ask_source(query))

@@ -271,7 +271,9 @@ class TestVerify:
         assert "public.wide: 1 row not due yet (newer than 20" in text
         assert "run `aurora-sync sync public.wide --reconcile`" in text
         synced.aurora(
-            "UPDATE public.wide SET updated_at = NOW() AT TIME ZONE 'UTC'",
+            # Within the lookback, and settled for the next test.
+            "UPDATE public.wide SET updated_at = NOW() AT TIME ZONE 'UTC' "
+            "- INTERVAL '1 minute'",
             "INSERT INTO public.wide (a, b, f8, doc, tm) "
             "VALUES ('k~|1', 1, 1 / 7.0, '{}', '12:00')",
         )

@@ -19,7 +19,7 @@ from tests.integration.conftest import Sandbox
 
 OBJECTS = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
 _MADE: dict[Any, Table] = {}
-HAMMER_SECONDS = 8.0
+HAMMER_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -30,10 +30,11 @@ def table(sandbox: Sandbox) -> Table:
             "id INT PRIMARY KEY, note TEXT, at TIMESTAMPTZ NOT NULL DEFAULT NOW()",
             primary_key="id",
             watermark_col="at",
+            lookback="PT0S",
         )
         sandbox.aurora(
-            f"INSERT INTO {made.spec.source.sql} SELECT g, 'n', NOW() - INTERVAL '1 day'"
-            " FROM generate_series(1, 1000) AS g"
+            f"INSERT INTO {made.spec.source.sql} SELECT g, 'n', "
+            "NOW() - INTERVAL '1 day' FROM generate_series(1, 1000) AS g"
         )
         sandbox.sync(made)
         _MADE[sandbox.folder] = made
@@ -128,13 +129,80 @@ def test_a_row_written_just_before_its_sync_is_judged(sandbox, table):
     sandbox.sync(table)
 
 
+def test_a_row_that_was_not_committed_in_the_runs_snapshot_is_not_due(sandbox, table):
+    """Its transaction is older than the run, and its watermark above what is merged."""
+    name, dsn = table.spec.source.sql, postgres.aurora_dsn(sandbox.local)
+    with closing(psycopg2.connect(dsn)) as writer, writer.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {name} VALUES (2001, 'open')")
+        sandbox.aurora(f"INSERT INTO {name} VALUES (2002, 'quick')")
+        sandbox.sync(table)
+        writer.commit()
+    found = verified(sandbox, table)
+    assert (counts(found), found.newer_rows) == ((0, 0, 0), 1)
+    sandbox.sync(table)
+    assert (verified(sandbox, table).newer_rows, counts(found)) == (0, (0, 0, 0))
+
+
+def test_a_row_below_what_the_run_read_above_is_not_due(sandbox, table):
+    """While somebody holds the watermark, runs go on from a fresh marker."""
+    name, dsn = table.spec.source.sql, postgres.aurora_dsn(sandbox.local)
+    with closing(psycopg2.connect(dsn)) as idle, idle.cursor() as cursor:
+        cursor.execute("SELECT NOW() + INTERVAL '1 millisecond'")
+        [(held,)] = cursor.fetchall()
+        for _ in range(2):
+            sandbox.sync(table)
+        sandbox.aurora(f"INSERT INTO {name} VALUES (2003, 'late', '{held}')")
+        sandbox.aurora(f"INSERT INTO {name} VALUES (2004, 'in time')")
+        sandbox.sync(table)
+        found = verified(sandbox, table)
+    assert (counts(found), found.newer_rows) == ((0, 0, 0), 1)
+    sandbox.sync(table)
+    assert (verified(sandbox, table).newer_rows, counts(found)) == (0, (0, 0, 0))
+
+
+def test_while_a_load_is_under_way_nothing_is_compared(sandbox, table):
+    manifests = "ANALYTICS.SYNC.MANIFESTS"
+    body = (
+        f'{{"table": "{table.spec.table_name}", "seq": 900, "run": "r", '
+        '"mode": "first_load", "generation": 2, "high": null, "files": []}'
+    )
+    sandbox.snowflake(
+        f"INSERT INTO {manifests} (file_name, loaded_at, body) "
+        f"SELECT 'load', CURRENT_TIMESTAMP()::TIMESTAMP_NTZ, PARSE_JSON('{body}')"
+    )
+    try:
+        found = verified(sandbox, table)
+    finally:
+        sandbox.snowflake(f"DELETE FROM {manifests} WHERE file_name = 'load'")
+    assert (found.verdict, found.loading) == ("inconclusive", True)
+
+
+def test_rows_of_a_partition_that_was_attached_after_the_run_are_not_due(sandbox):
+    """They were written long before, where no run saw them."""
+    table = sandbox.table(
+        "id INT, part INT, at TIMESTAMPTZ NOT NULL DEFAULT NOW(), "
+        "PRIMARY KEY (id, part)) PARTITION BY LIST (part",
+        primary_key=["id", "part"],
+        watermark_col="at",
+    )
+    name, later = table.spec.source.sql, '"public"."attached_later"'
+    sandbox.aurora(f"CREATE TABLE public.first PARTITION OF {name} FOR VALUES IN (1)")
+    sandbox.aurora(f"CREATE TABLE {later} (LIKE {name} INCLUDING ALL)")
+    sandbox.aurora(f"INSERT INTO {later} VALUES (1, 2, NOW() + INTERVAL '1 minute')")
+    sandbox.aurora(f"INSERT INTO {name} VALUES (1, 1, NOW() - INTERVAL '1 minute')")
+    sandbox.sync(table)
+    sandbox.aurora(f"ALTER TABLE {name} ATTACH PARTITION {later} FOR VALUES IN (2)")
+    found = verified(sandbox, table)
+    assert (counts(found), found.newer_rows, found.source_rows) == ((0, 0, 0), 1, 1)
+
+
 def test_every_sort_of_difference_is_found(sandbox, table):
     name = table.spec.source.sql
     sandbox.aurora(f"UPDATE {name} SET note = 'unseen' WHERE id = 1")
     sandbox.snowflake(f"DELETE FROM {target(table)} WHERE id = 2")
     sandbox.snowflake(f"UPDATE {target(table)} SET note = 'hand' WHERE id = 3")
     sandbox.snowflake(
-        f"INSERT INTO {target(table)} (id, note, at) SELECT -1, 'x', at "
+        f'INSERT INTO {target(table)} (id, note, "AT") SELECT -1, \'x\', "AT" '
         f"FROM {target(table)} WHERE id = 4"
     )
     sandbox.aurora(f"INSERT INTO {name} VALUES (3000, 'not due')")
