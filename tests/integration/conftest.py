@@ -163,7 +163,7 @@ class Sandbox:
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """The session's stack, deployed without any table."""
     folder = tmp_path_factory.mktemp("local")
     made = Sandbox(folder=folder / "stack", config=folder / "sync_config.json")
@@ -173,3 +173,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield made
     finally:
         stack.down(made.folder)
+
+
+@pytest.fixture(scope="module")
+def sandbox(shared: Sandbox) -> Iterator[Sandbox]:
+    """The session's stack, with none but the module's own tables in the config."""
+    yield shared
+    # A deployment takes the longer the more tables it has: the next one stops these.
+    shared.write_config()

@@ -8,16 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from infra.cli.app import app
-from runtime.contract.specs import Table
 from tests.integration.conftest import Sandbox
 
 TEXT = Path(__file__).parents[2].joinpath("docs", "RUNBOOK.md").read_text()
 ORDERS = "order_id BIGINT PRIMARY KEY, updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW()"
-
-
-def restore(sandbox: Sandbox, tables: list[Table]) -> None:
-    sandbox.write_config(*tables)
-    sandbox.deploy()
 
 
 def test_every_shell_block_says_whether_it_needs_an_account():
@@ -26,14 +20,10 @@ def test_every_shell_block_says_whether_it_needs_an_account():
 
 
 def test_the_shell_blocks_run_on_a_local_stack(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AURORA_SYNC_DIR", str(sandbox.folder))
     table = sandbox.table(ORDERS)
-    # Tables that other tests have left in trouble are not this one's.
-    before = sandbox.tables
-    sandbox.write_config(table)
-    request.addfinalizer(lambda: restore(sandbox, before))
     sandbox.aurora(f"INSERT INTO {table.spec.source.sql} VALUES (1, '2026-01-01')")
     landing = f"PUBLIC__{table.spec.source.name.upper()}"
     ran = []

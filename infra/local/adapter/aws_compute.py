@@ -111,6 +111,11 @@ def _function(site: Site, name: str, inputs: Inputs) -> Made:
             != base64.b64encode(hashlib.sha256(code).digest()).decode()
         ):
             lambda_.update_function_code(FunctionName=own, ZipFile=code)
+    # As the provider does: nothing invokes a function that is being made or changed.
+    for state in ("function_active_v2", "function_updated_v2"):
+        lambda_.get_waiter(state).wait(
+            FunctionName=own, WaiterConfig={"Delay": 0.2, "MaxAttempts": 300}
+        )
     _set_concurrency(lambda_, own, inputs.get("reservedConcurrentExecutions"))
     return own, {"arn": arn("lambda", f"function:{own}"), "name": own}
 
