@@ -56,9 +56,9 @@ def deploy() -> None:
         needed=(settings.aurora.ca, settings.vault.ca),
     )
     providers = Providers(settings)
-    lake, events, trust = _lake(settings, providers)
+    lake, aurora, events, trust = _lake(settings, providers)
     pipelines = _snowflake(settings, providers, tables, events, trust)
-    exporter = _exporter(settings, providers, lake, pipelines)
+    exporter = _exporter(settings, providers, lake, aurora, pipelines)
     _schedules(settings, providers, tables, pipelines, exporter)
     pulumi.export("bucket", lake.bucket)
     pulumi.export("function", exporter.name)
@@ -68,7 +68,7 @@ def deploy() -> None:
 
 def _lake(
     settings: StackSettings, providers: Providers
-) -> tuple[DataLake, LakeEvents, SnowflakeTrust]:
+) -> tuple[DataLake, AuroraAccess, LakeEvents, SnowflakeTrust]:
     lake = DataLake(
         "lake",
         DataLakeArgs(
@@ -77,7 +77,7 @@ def _lake(
         ),
         providers.all,
     )
-    AuroraAccess(
+    aurora = AuroraAccess(
         "aurora",
         AuroraAccessArgs(
             settings=settings, bucket_arn=lake.bucket_arn, key_arn=lake.key_arn
@@ -101,13 +101,14 @@ def _lake(
         ),
         providers.all,
     )
-    return lake, events, trust
+    return lake, aurora, events, trust
 
 
 def _exporter(
     settings: StackSettings,
     providers: Providers,
     lake: DataLake,
+    aurora: AuroraAccess,
     pipelines: list[TablePipeline],
 ) -> ExporterFunction:
     network = Network("network", NetworkArgs(settings=settings), providers.all)
@@ -140,6 +141,7 @@ def _exporter(
             bucket=lake.bucket,
             key_arn=lake.key_arn,
             role_arn=role.arn,
+            cluster_id=aurora.cluster_id,
             subnet_ids=network.subnet_ids,
             security_group_id=network.security_group_id,
             after=[*network.ready, *(one for each in pipelines for one in each.ready)],

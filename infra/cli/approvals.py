@@ -40,16 +40,18 @@ def approve_deletes(
 
 @guarded
 def accept_source(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="TABLE…", help="Source tables as schema.table."),
     ],
     config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,
 ) -> None:
-    """Accept that a table is another one than so far, and load it anew.
+    """Accept that tables are others than so far, and load them anew.
 
-    For one that was dropped and created again, and for a restored or cloned database.
+    For one that was dropped and created again or has another key, and for all of a
+    restored or cloned database.
     What the new source lacks is marked as deleted by the next reconcile.
     """
     from infra.cli.target import resolve
@@ -57,11 +59,12 @@ def accept_source(
     from runtime.ops.selection import select_tables
 
     target = resolve(stack, folder, config)
-    [table] = select_tables(target.config, [name])
-    result = target.exporter.invoke(table.spec.source, accept_source=True)
-    if result.error is not None:
-        raise RefusedError(result.error)
-    typer.echo(
-        f"{name}: accepted; {output.plural(result.rows_exported, 'row')} exported; "
-        f"follow them with `aurora-sync sync {name} --wait`"
-    )
+    for table in select_tables(target.config, names):
+        name = table.spec.table_name
+        result = target.exporter.invoke(table.spec.source, accept_source=True)
+        if result.error is not None:
+            raise RefusedError(result.error)
+        typer.echo(
+            f"{name}: accepted; {output.plural(result.rows_exported, 'row')} exported; "
+            f"follow them with `aurora-sync sync {name} --wait`"
+        )

@@ -30,6 +30,7 @@ class AuroraAccess(pulumi.ComponentResource):
 
     Attributes:
         role_arn: ARN of the role.
+        cluster_id: Resource id of the cluster, which a restored one does not share.
     """
 
     def __init__(
@@ -71,4 +72,8 @@ class AuroraAccess(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
         self.role_arn = role.arn
+        self.cluster_id = aws.rds.get_cluster_output(
+            cluster_identifier=settings.aurora.cluster_identifier,
+            opts=pulumi.InvokeOptions(parent=self),
+        ).cluster_resource_id
         self.register_outputs({"roleArn": self.role_arn})

@@ -31,6 +31,7 @@ class ExporterFunctionArgs:
         bucket: The lake's bucket.
         key_arn: The lake's key.
         role_arn: The function's role, known once it may do its work.
+        cluster_id: Resource id of the cluster that it reads.
         subnet_ids: Where the function runs.
         security_group_id: What it may reach.
         after: What must stand before its code runs: the ways to what it reaches, and
@@ -44,6 +45,7 @@ class ExporterFunctionArgs:
     bucket: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     role_arn: pulumi.Input[str]
+    cluster_id: pulumi.Input[str]
     subnet_ids: list[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     after: list[pulumi.Resource]
@@ -196,6 +198,7 @@ class ExporterFunction(pulumi.ComponentResource):
             bucket=self._args.bucket,
             kms_key_arn=self._args.key_arn,
             ledger_table=ledger.name,
+            aurora_cluster_id=self._args.cluster_id,
             vault_role=self._args.vault_role,
         ).apply(render)
 

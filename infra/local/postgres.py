@@ -56,6 +56,15 @@ def aurora_dsn(stack: LocalStack) -> str:
     return _dsn(stack, DATABASE)
 
 
+def resource_id(stack: LocalStack) -> str:
+    """Return what an Aurora cluster made of the same data would be told apart by."""
+    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT system_identifier FROM pg_control_system()")
+            ((number,),) = cursor.fetchall()
+            return f"cluster-{number}"
+
+
 def _dsn(stack: LocalStack, database: str) -> str:
     password = stack.secret("postgres_password")
     where = f"{HOST}:{stack.port('postgres')}/{database}"

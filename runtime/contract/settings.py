@@ -23,6 +23,8 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
         region: Region of the bucket and the cluster.
         kms_key_arn: Key that encrypts the exported objects.
         ledger_table: DynamoDB table of leases, watermarks and runs.
+        aurora_cluster_id: Resource id of the cluster, which no clone has; empty when
+            it is not known.
         aurora_host: Writer endpoint of the cluster.
         aurora_port: Its TCP port.
         aurora_database: Database that holds the tables.
@@ -48,6 +50,7 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
     region: str
     kms_key_arn: str
     ledger_table: str
+    aurora_cluster_id: str = ""
     aurora_host: str
     aurora_port: int
     aurora_database: str

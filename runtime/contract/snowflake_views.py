@@ -101,7 +101,9 @@ LEFT JOIN receipts AS r ON r.table_name = m.table_name AND r.seq = m.seq"""
 
 def _status(objects: SnowflakeObjects) -> str:
     return f"""WITH chain AS (
-  SELECT table_name, seq, high, complete,
+  SELECT table_name, seq, complete,
+    IFF(generation = MAX(generation) OVER (PARTITION BY table_name), high, NULL)
+      AS high,
     seq = ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY seq) AS linked
   FROM {objects.qualified(SYNC, 'SYNC_RUNS')}
 ),

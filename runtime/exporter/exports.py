@@ -57,7 +57,9 @@ class Exports:
     def identity(self) -> dict[str, Any] | None:
         """Identity of the source relation, as this run or the last one saw it."""
         seen = self.relation
-        return identity.identity(seen) if seen else self.lease.state.source
+        if seen is None:
+            return self.lease.state.source
+        return identity.identity(self.table, self.settings, seen)
 
     def half_the_time_is_left(self) -> bool:
         """Whether more work may begin."""

@@ -2,19 +2,73 @@
 
 Stamps order versions only within one history of one database. A table that was dropped
 and created again, or a database that was restored or cloned, begins another history:
-its rows may carry lower stamps, which the target would ignore without a word.
+its rows may carry lower stamps, which the target would ignore without a word. And rows
+of the target are found by one key: by another some would be found twice, or never.
 """
 
 from typing import Any
 
 from runtime.contract.errors import SourceError
+from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter.source import Relation
 
 
-def identity(relation: Relation) -> dict[str, Any]:
+def place(table: Table, settings: ExporterSettings) -> dict[str, Any]:
+    """Return what is known of the source without asking it.
+
+    A failover keeps the cluster's resource id, and so does an upgrade in place; a
+    cluster that was restored or cloned has one of its own.
+    Source: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBCluster.html
+    """
+    return {
+        "cluster": settings.aurora_cluster_id,
+        "database": settings.aurora_database,
+        "key": sorted(column.attnum for _, column in table.keys),
+    }
+
+
+def identity(
+    table: Table, settings: ExporterSettings, relation: Relation
+) -> dict[str, Any]:
     """Return what the ledger remembers of the source."""
-    return {"oid": relation.oid, "xmax": relation.stamp.split("-")[0]}
+    seen = {"oid": relation.oid, "xmax": relation.stamp.split("-")[0]}
+    return place(table, settings) | seen
+
+
+def check_place(
+    table: Table, settings: ExporterSettings, known: dict[str, Any] | None
+) -> None:
+    """Compare what is known without asking with what was exported so far.
+
+    Args:
+        table: The table.
+        settings: Where the source is.
+        known: What the ledger remembers; None before the first run.
+
+    Raises:
+        SourceError: When it is another cluster, database or key.
+    """
+    now, was = place(table, settings), known or {}
+    for name in ("cluster", "database"):
+        if was.get(name) and now[name] and was[name] != now[name]:
+            raise SourceError(
+                f"is in another {name} than what was exported so far",
+                subject=str(table.spec.source),
+                got=now[name],
+                allowed=was[name],
+                remedy=_accept(table),
+            )
+    if was.get("key", now["key"]) != now["key"]:
+        schema, name = table.spec.target
+        raise SourceError(
+            "has another key than the one by which its rows were merged so far",
+            subject=str(table.spec.source),
+            got=", ".join(table.spec.key),
+            remedy="change primary_key back; or empty the target table "
+            f"({schema}.{name}) and run `aurora-sync accept-source "
+            f"{table.spec.source}`, which loads it anew",
+        )
 
 
 def check(table: Table, known: dict[str, Any] | None, relation: Relation) -> None:
@@ -28,26 +82,27 @@ def check(table: Table, known: dict[str, Any] | None, relation: Relation) -> Non
     Raises:
         SourceError: When it is another relation, or an earlier state of the database.
     """
-    if known is None:
-        return
-    now, source = identity(relation), str(table.spec.source)
-    remedy = (
-        "find out why; when the new source is meant, run "
-        f"`aurora-sync accept-source {source}`, which loads it anew"
-    )
-    if now["oid"] != known["oid"]:
+    was, xmax = known or {}, relation.stamp.split("-")[0]
+    if was.get("oid", relation.oid) != relation.oid:
         raise SourceError(
             "is another table than the one that was exported so far",
-            subject=source,
-            got=f"relation {now['oid']}",
-            allowed=f"relation {known['oid']}",
-            remedy=remedy,
+            subject=str(table.spec.source),
+            got=f"relation {relation.oid}",
+            allowed=f"relation {was['oid']}",
+            remedy=_accept(table),
         )
-    if now["xmax"] < known.get("xmax", ""):
+    if xmax < was.get("xmax", ""):
         raise SourceError(
             "is an earlier state of the database than was exported: restored or cloned",
-            subject=source,
-            got=f"next transaction {int(now['xmax'])}",
-            allowed=f"{int(known['xmax'])} or later",
-            remedy=remedy,
+            subject=str(table.spec.source),
+            got=f"next transaction {int(xmax)}",
+            allowed=f"{int(was['xmax'])} or later",
+            remedy=_accept(table),
         )
+
+
+def _accept(table: Table) -> str:
+    return (
+        "find out why; when the new source is meant, run "
+        f"`aurora-sync accept-source {table.spec.source}`, which loads it anew"
+    )

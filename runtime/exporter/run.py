@@ -24,6 +24,7 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import RunResult
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
+from runtime.exporter import generations, identity
 from runtime.exporter.chunks import Plan
 from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.exports import Exports
@@ -83,7 +84,8 @@ def run_table(
         try:
             _follow(lease, ledger, lake)
             if accept_source:
-                lease.save(generation=lease.state.generation + 1, **_FORGOTTEN)
+                generations.begin(lease)
+            identity.check_place(table, settings, lease.state.source)
             with leased_user(settings, around.aws_keys) as user:
                 name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
                 with (
@@ -111,16 +113,11 @@ def run_table(
             raise
 
 
-# What is known of a source, and void with another one.
-_FORGOTTEN: dict[str, Any] = dict.fromkeys(
-    ("watermark", "high", "fresh", "load", "reconcile", "reconciled_at")
-    + ("contract", "source", "snapshot", "candidate", "refusal")
-)
-
-
 def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
     """Let the ledger follow manifests that a run committed before it died."""
     for manifest in lake.after(lease.state.seq):
+        if not generations.follow(lease, manifest):
+            continue
         changes: dict[str, Any] = {"seq": manifest.seq}
         if manifest.mode == "reconcile":
             changes |= {"reconcile": None, "reconciled_at": manifest.committed_at}

@@ -324,6 +324,16 @@ def test_a_link_without_a_high_moves_nothing(shop):
     assert shop.status() == (2, "2026-01-01", None)
 
 
+def test_the_high_of_an_earlier_generation_is_not_merged_through(shop):
+    """Of the source that was accepted since nothing is complete yet."""
+    shop.commit(1)
+    assert shop.status() == (1, "2026-01-01", None)
+    shop.commit(2, generation=2, high=None)
+    assert shop.status() == (2, None, None)
+    shop.commit(3, generation=2)
+    assert shop.status() == (3, "2026-01-03", None)
+
+
 def test_a_manifest_that_lands_twice_is_one_link(shop):
     file = shop.land(1, row(1))
     for seq in (1, 1, 2):

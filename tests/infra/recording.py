@@ -102,6 +102,9 @@ class _Mocks(Mocks):
         kind = args.token.rpartition(":")[2]
         if kind == "getSecretV2":
             return {"data": SECRETS, "version": 3}
+        if kind == "getCluster":
+            name = args.args["clusterIdentifier"]
+            return {"clusterResourceId": f"cluster-OF-{name}"}
         if kind == "getManagedPrefixList":
             return {"id": "pl-" + args.args["name"]}
         if kind == "getSystemGetAwsSnsIamPolicy":

@@ -5,7 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from infra.local.adapter.site import NAME_TAG, Handler, Inputs, Made, Site, given
+from infra.local import postgres
+from infra.local.adapter.site import NAME_TAG, Call, Handler, Inputs, Made, Site, given
 from infra.local.aws import user_arn
 from runtime.contract.errors import ConfigError
 
@@ -82,6 +83,14 @@ def _cluster_role(site: Site, name: str, inputs: Inputs) -> Made:
     return f"{cluster},{role}", {}
 
 
+def _cluster(site: Site, inputs: Inputs) -> dict[str, Any]:
+    """Tell one database from another as Aurora's resource ids do."""
+    site.aws("rds").describe_db_clusters(
+        DBClusterIdentifier=inputs["clusterIdentifier"]
+    )
+    return {"clusterResourceId": postgres.resource_id(site.stack)}
+
+
 def _key(site: Site, name: str, inputs: Inputs) -> Made:
     kms = site.aws("kms")
     policy = inputs["policy"]
@@ -136,3 +145,4 @@ HANDLERS: dict[str, Handler] = {
     "aws:kms/key:Key": _key,
     "aws:kms/alias:Alias": _key_alias,
 }
+CALLS: dict[str, Call] = {"aws:rds/getCluster:getCluster": _cluster}

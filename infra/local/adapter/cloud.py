@@ -47,6 +47,7 @@ HANDLERS: dict[str, Handler] = {
 }
 CALLS: dict[str, Call] = {
     **aws_network.CALLS,
+    **aws_identity.CALLS,
     **vault.CALLS,
     **snowflake_account.CALLS,
 }

@@ -1,5 +1,7 @@
 WITH chain AS (
-  SELECT table_name, seq, high, complete,
+  SELECT table_name, seq, complete,
+    IFF(generation = MAX(generation) OVER (PARTITION BY table_name), high, NULL)
+      AS high,
     seq = ROW_NUMBER() OVER (PARTITION BY table_name ORDER BY seq) AS linked
   FROM SHOP_DEV.SYNC.SYNC_RUNS
 ),
