@@ -50,22 +50,28 @@ CREATE VIEW shop.stock AS
 
 
 def shop(sandbox: Sandbox) -> Shop:
-    """Return the shop of this stack; deployed at the first call."""
-    if sandbox.folder not in _shops:
+    """Return the shop of this stack: made once, deployed for each module."""
+    if new := sandbox.folder not in _shops:
         sandbox.aurora(_SHOP)
         names, keys = ("orders", "stock"), {"orders": "order_id", "stock": "part_id"}
-        made = {
-            name: _table(sandbox, f"shop.{name}", primary_key=keys[name])
-            for name in names
-        }
-        sandbox.write_config(*sandbox.tables, *made.values())
-        sandbox.deploy()
-        for table in made.values():
-            sandbox.sync(table)
         _shops[sandbox.folder] = Shop(
-            **{name: Scene(sandbox=sandbox, table=made[name]) for name in names}
+            **{
+                name: Scene(
+                    sandbox=sandbox,
+                    table=_table(sandbox, f"shop.{name}", primary_key=keys[name]),
+                )
+                for name in names
+            }
         )
-    return _shops[sandbox.folder]
+    found = _shops[sandbox.folder]
+    tables = found.orders.table, found.stock.table
+    if tables[0] not in sandbox.tables:
+        sandbox.write_config(*sandbox.tables, *tables)
+        sandbox.deploy()
+    if new:
+        for table in tables:
+            sandbox.sync(table)
+    return found
 
 
 def _table(sandbox: Sandbox, name: str, **keys: Any) -> Table:
