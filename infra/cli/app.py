@@ -7,6 +7,7 @@ from infra.cli.approvals import accept_source, approve_deletes
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.repair import repair
 from infra.cli.report import report
 from infra.cli.status import status
 from infra.cli.sweep import sweep
@@ -29,6 +30,7 @@ app.command()(status)
 app.command()(watch)
 app.command()(report)
 app.command()(verify)
+app.command()(repair)
 app.command()(sweep)
 app.command()(explain.explain)
 app.command()(approve_deletes)

@@ -217,7 +217,12 @@ def sync(
         warehouse = open_ones.enter_context(target.warehouse()) if wait else None
         watch = open_ones.enter_context(output.Watch())
         syncing = Syncing(
-            target.exporter, target.ledger, warehouse, timeout, watch.tell, reconcile
+            target.exporter,
+            target.ledger,
+            warehouse,
+            timeout,
+            watch.tell,
+            [{"reconcile": reconcile}],
         )
         outcomes = syncing.run(tables)
     if as_json:

@@ -17,7 +17,9 @@ from runtime.contract.specs import Table
 MANIFEST_VERSION = 1
 STATE_KEY = "STATE"
 
-Mode = Literal["incremental", "first_load", "reconcile"]
+Mode = Literal["incremental", "first_load", "reconcile", "repair"]
+# Of how many rows one event may ask for by key.
+MOST_KEYS = 1000
 
 
 class ExportedFile(Struct, frozen=True, kw_only=True):
@@ -49,7 +51,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         generation: Opened anew when the source is another database.
         low: Watermark the run read above, before lookback; None for a first load.
         high: Watermark the target is complete up to once these files are merged;
-            None while a first load is unfinished, and of a reconcile.
+            None while a first load is unfinished, of a reconcile and a repair.
         contract: Fingerprint of the columns.
         source: Identity of the source relation.
         files: Every object of the run that has rows.

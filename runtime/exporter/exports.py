@@ -163,6 +163,12 @@ class Exports:
                 self.notice(state.watermark, state.snapshot)
             return self._written(query, relation, width, tag)
 
+    def rows(self, condition: sql.Composable) -> ExportedFile | None:
+        """Export some rows in one transaction: lock, catalog check, snapshot, file."""
+        query = select(self.table, condition)
+        with self._snapshot() as relation:
+            return self._written(query, relation, self.table.contract.width, "c000000")
+
     def notice(self, watermark: str | None = None, since: str | None = None) -> None:
         """Look at what goes beside the rows; see `selection.notice`."""
         self.noticed = selection.notice(

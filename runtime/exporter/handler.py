@@ -14,7 +14,7 @@ from botocore.config import Config
 from runtime.contract.errors import ConfigError, LeaseHeldError, SyncError
 from runtime.contract.loader import load_tables
 from runtime.contract.names import SourceName
-from runtime.contract.records import RunResult
+from runtime.contract.records import MOST_KEYS, RunResult
 from runtime.contract.settings import METRICS_NAMESPACE, ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter.credentials import AwsKeys
@@ -35,6 +35,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         table: Source table as the config names it.
         reconcile: Compare keys now, due or not.
         accept_source: The source is another one, and that is meant: load it anew.
+        repair: Keys whose rows are exported again, and nothing else: a text for each
+            column of the key, as PostgreSQL reads it.
         report_errors: Answer with the error instead of failing the invocation; for
             people who wait for the answer.
     """
@@ -42,6 +44,9 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     table: Annotated[str, msgspec.Meta(min_length=1)]
     reconcile: bool = False
     accept_source: bool = False
+    repair: Annotated[
+        tuple[tuple[str, ...], ...], msgspec.Meta(max_length=MOST_KEYS)
+    ] = ()
     report_errors: bool = False
 
 
@@ -65,7 +70,12 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
         table = _table(request.table)
         seconds = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
         result = run_table(
-            table, _surroundings(), seconds, request.reconcile, request.accept_source
+            table,
+            _surroundings(),
+            seconds,
+            request.reconcile,
+            request.accept_source,
+            request.repair,
         )
     except SyncError as error:
         return _failed(request, error)

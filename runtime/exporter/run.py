@@ -10,7 +10,7 @@ manifest that the next run's first step follows.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.exports import Exports
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Lease, Ledger
+from runtime.exporter.repair import send_again
 from runtime.exporter.source import Source
 from runtime.exporter.source_errors import told
 from runtime.exporter.work import Work
@@ -58,6 +59,7 @@ def run_table(
     seconds: float,
     reconcile: bool = False,
     accept_source: bool = False,
+    repair: Sequence[Sequence[str]] = (),
 ) -> RunResult:
     """Sync one table once.
 
@@ -68,6 +70,7 @@ def run_table(
         reconcile: Whether to compare keys now, due or not.
         accept_source: Whether to begin a new generation: the table is another one,
             or another database, and that is meant.
+        repair: Keys whose rows are exported again, and nothing else.
 
     Returns:
         What was exported and committed.
@@ -101,6 +104,8 @@ def run_table(
                         started=started,
                         seconds=seconds,
                     )
+                    if repair:
+                        return send_again(exports, lake, repair)
                     return Work(lake=lake, exports=exports, reconcile=reconcile).go()
         except FencedError:
             # A newer run is at work, and says what is the matter.
@@ -121,6 +126,9 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
         changes: dict[str, Any] = {"seq": manifest.seq}
         if manifest.mode == "reconcile":
             changes |= {"reconcile": None, "reconciled_at": manifest.committed_at}
+            lease.save(**changes)
+            continue
+        if manifest.mode == "repair":
             lease.save(**changes)
             continue
         changes |= {"fresh": None, "snapshot": None}

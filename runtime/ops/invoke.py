@@ -67,8 +67,8 @@ class Exporter:
         *,
         wait: bool,
         deadline: float,
-        reconcile: bool = False,
         tell: Tell = lambda text: None,
+        **wishes: Any,
     ) -> tuple[RunResult, ...]:
         """Run one table until everything that is due has been exported.
 
@@ -76,8 +76,8 @@ class Exporter:
             source: The table.
             wait: Whether to wait for another run of the table to end first.
             deadline: When to stop beginning anything, by `time.monotonic`.
-            reconcile: Whether to compare all keys too, due or not.
             tell: Told what happens, for people who watch.
+            **wishes: As of `invoke`.
 
         Returns:
             The answer of each invocation; several for a load that took more than one.
@@ -92,7 +92,7 @@ class Exporter:
         lease_deadline = min(deadline, time.monotonic() + LEASE_SECONDS)
         while True:
             tell("exporting")
-            result = self.invoke(source, reconcile=reconcile)
+            result = self.invoke(source, **wishes)
             if result.status in ("failed", "busy"):
                 self._failed(source, result, wait, lease_deadline, tell)
                 continue
@@ -109,12 +109,12 @@ class Exporter:
                     "longer --timeout",
                 )
 
-    def invoke(self, source: SourceName, **wishes: bool) -> RunResult:
+    def invoke(self, source: SourceName, **wishes: Any) -> RunResult:
         """Invoke the function once and return its answer.
 
         Args:
             source: The table.
-            **wishes: What its event asks for beside a run.
+            **wishes: What its event asks for beside a run, or instead.
 
         Raises:
             FunctionError: When it cannot be invoked, or ended without an answer.

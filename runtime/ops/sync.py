@@ -4,6 +4,7 @@ Exports run in threads of their own, a few at a time; Snowflake is asked by the
 calling thread alone, one question for all tables.
 """
 
+import itertools
 import queue
 import threading
 import time
@@ -98,7 +99,8 @@ class Syncing:
         warehouse: Follows merges; None when nobody waits for them.
         timeout: Longest time for all tables together, in seconds.
         tell: Told table and what happens, for people who watch; by any thread.
-        reconcile: Whether to compare all keys too, due or not.
+        wishes: What to ask of the exporter, one after the other; see
+            `Exporter.invoke`.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class Syncing:
         warehouse: Warehouse | None,
         timeout: float,
         tell: Tell = lambda table, text: None,
-        reconcile: bool = False,
+        wishes: Sequence[dict[str, Any]] = ({},),
     ) -> None:
         self._exporter = exporter
         self._ledger = ledger
@@ -116,7 +118,7 @@ class Syncing:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
         self._tell = tell
-        self._reconcile = reconcile
+        self._wishes = wishes
         self._waiting: queue.SimpleQueue[Table] = queue.SimpleQueue()
         self._exported: queue.SimpleQueue[
             tuple[Table, tuple[RunResult, ...] | BaseException]
@@ -159,14 +161,15 @@ class Syncing:
             except queue.Empty:
                 return
             try:
-                results = self._exporter.export(
+                export = partial(
+                    self._exporter.export,
                     table.spec.source,
                     wait=self._warehouse is not None,
                     deadline=self._deadline,
-                    reconcile=self._reconcile,
                     tell=partial(self._tell, table.contract.table),
                 )
-                self._exported.put((table, results))
+                answers = [export(**wish) for wish in self._wishes]
+                self._exported.put((table, tuple(itertools.chain(*answers))))
             except BaseException as error:
                 self._exported.put((table, error))
 

@@ -14,7 +14,7 @@ from runtime.contract.errors import (
     DriftError,
     LeaseHeldError,
 )
-from runtime.contract.records import RunResult
+from runtime.contract.records import MOST_KEYS, RunResult
 from runtime.contract.settings import METRICS_NAMESPACE
 from runtime.exporter import handler
 from tests.exporter.conftest import ORDERS, Scene
@@ -150,6 +150,9 @@ def test_a_run_is_logged_with_table_and_request(scene, function):
         {"tabel": "public.orders"},
         {"table": "public.orders", "report_errors": "yes"},
         {"table": "public.orders", "mode": "full"},
+        {"table": "public.orders", "repair": [["1"]] * (MOST_KEYS + 1)},
+        {"table": "public.orders", "repair": ["1"]},
+        {"table": "public.orders", "repair": [[1]]},
         {"version": "0", "id": "x", "source": "aws.events", "detail": {}},
     ],
 )

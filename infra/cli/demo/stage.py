@@ -89,7 +89,7 @@ class Stage:
                 warehouse,
                 _SYNC_SECONDS,
                 watch.tell,
-                reconcile,
+                [{"reconcile": reconcile}],
             ).run(tables)
         for each in outcomes:
             if each.error is not None:
