@@ -164,6 +164,9 @@ def verdict_notes(verdict: "Verdict") -> Iterator[str]:
         key = ", ".join(f"{name}={shown(v)}" for name, v in sample.key.items())
         fact = where.get(sample.kind) or f"differs in {', '.join(sample.columns)}"
         yield f"{table}: {key}: {fact}"
+    if verdict.missing or verdict.different:
+        run = f"`aurora-sync repair {shlex.quote(table)}`"
+        yield str(Note(table, "wrong in the target", f"to export it again run {run}"))
 
 
 def _left_out(verdict: "Verdict") -> Iterator[str]:

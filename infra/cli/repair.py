@@ -100,6 +100,6 @@ def told(found: "Repair") -> Iterator[str]:
     if verdict is not None:
         yield f"{table}: {verdict.verdict}"
         yield from render.verdict_notes(verdict)
-        wrong = (found.before.wrong - found.key_count) if found.before else 0
-        if not found.sound and wrong > (found.before.extra or 0 if found.before else 0):
-            yield f"{table}: more is wrong than one repair holds; run it again"
+    if found.left_out:
+        rows = output.plural(found.left_out, "row")
+        yield f"{table}: {rows} more than one repair holds: run it again"

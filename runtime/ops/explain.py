@@ -224,10 +224,7 @@ class Explaining:
         if source is None or target is None:
             return ()
         side = source_side(self._table)
-        types = {
-            column.name: rule_for(column).type
-            for _, column in self._table.contract.live
-        }
+        types = {c.name: rule_for(c).type for _, c in self._table.contract.live}
         found = []
         names = [*side.parts, *side.values]
         for name, one, other in zip(names, source[2:], target[2:], strict=True):
@@ -288,12 +285,14 @@ def _verdict(
     in_source: bool, in_target: bool, due: bool, alike: bool, fates: Sequence[Fate]
 ) -> tuple[bool, str]:
     """Return whether nobody needs to do anything, and why."""
+    lost = in_source and not in_target and "superseded" in fates
     rules: tuple[tuple[bool, bool, str], ...] = (
         (not in_source and not in_target, True, "neither side has it"),
         (in_source and in_target and alike, True, "equal on both sides"),
         ("not merged yet" in fates, True, "exported, and not merged yet"),
         (in_source and due, True, "the next run exports it"),
         (fates[-1:] == ["in quarantine"], False, "stands in quarantine"),
+        (lost, False, "was merged, and the target has lost it"),
         (not in_source, False, "gone from Aurora; no reconcile has marked it yet"),
         (True, False, "its watermark did not move when it changed"),
     )

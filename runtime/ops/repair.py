@@ -30,6 +30,7 @@ class Repair(Struct, frozen=True, kw_only=True):
         table: Source table.
         sound: Whether nothing is wrong now.
         keys: Keys that were exported again; the first of them, and how many.
+        left_out: Wrong rows that were too many to be repaired at once.
         sync: What became of the export; None when nothing had to be exported.
         reconciled: Whether all keys were compared for what only the target has.
         before: What `verify` said; None of named keys.
@@ -41,6 +42,7 @@ class Repair(Struct, frozen=True, kw_only=True):
     sound: bool
     keys: tuple[dict[str, str], ...] = ()
     key_count: int = 0
+    left_out: int = 0
     sync: SyncOutcome | None = None
     reconciled: bool = False
     before: Verdict | None = None
@@ -89,7 +91,12 @@ class Repairing:
         done = self._mended(keys, bool(before.extra))
         after = self._verified()
         return Repair(
-            table=name, sound=sound([after]), before=before, after=after, **done
+            table=name,
+            sound=sound([after]),
+            left_out=before.wrong - len(before.samples),
+            before=before,
+            after=after,
+            **done,
         )
 
     def named(self, keys: Sequence[Sequence[str]], state: LedgerState | None) -> Repair:
