@@ -152,6 +152,11 @@ def notes(status: "TableStatus") -> Iterator[render.Note]:
         what = f"deletes of {gone:,} of {plural(of, 'row')} wait for approval"
         run = f"`aurora-sync approve-deletes {shlex.quote(table)}`"
         yield render.Note(table, what, f"let them go ahead with {run}")
+    if status.deletes is not None and status.deletes.missing_count:
+        keys = plural(status.deletes.missing_count, "key")
+        what = f"{keys} of Aurora had no row in the target at the last reconcile"
+        run = f"`aurora-sync repair {shlex.quote(table)}`"
+        yield render.Note(table, what, f"send what is still missing with {run}")
 
 
 def below(status: "TableStatus") -> Iterator[str]:

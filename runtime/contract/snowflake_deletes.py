@@ -8,11 +8,15 @@ that was written since has a higher stamp and stays.
 
 What is gone keeps its row with `_deleted_at` and the seal's stamp, so that no replayed
 file brings it back.
+
+The other way round, keys without a living row are counted: what the source has and
+the target has lost. The seal says how many rows were newer than what had been exported.
 """
 
 from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_names import (
     LANDING,
+    QUARANTINE,
     RECONCILES,
     SYNC,
     SnowflakeObjects,
@@ -114,14 +118,15 @@ def _sealed(objects: SnowflakeObjects, table: Table, decision: str) -> str:
         "  ),\n"
         "  complete AS (\n"
         "    SELECT s.seal, s.body:stamp::VARCHAR AS stamp,\n"
+        "      COALESCE(s.body:newer::NUMBER(19,0), 0) AS newer,\n"
         "      COALESCE(SUM(a.found), 0) AS key_count\n"
         "    FROM seals AS s\n"
         "    LEFT JOIN arrived AS a ON a.seal = s.seal\n"
-        "    GROUP BY s.seal, s.body:stamp::VARCHAR\n"
+        "    GROUP BY 1, 2, 3\n"
         "    HAVING COUNT_IF(a.found <> a.file_rows) = 0\n"
         "  ),\n"
         "  newest AS (\n"
-        "    SELECT seal, stamp, key_count\n"
+        "    SELECT seal, stamp, newer, key_count\n"
         "    FROM complete\n"
         "    QUALIFY ROW_NUMBER() OVER (ORDER BY stamp DESC, seal DESC) = 1\n"
         "  ),\n"
@@ -147,6 +152,21 @@ def _gone(objects: SnowflakeObjects, table: Table) -> str:
     )
 
 
+def _missing(objects: SnowflakeObjects, table: Table) -> str:
+    """A seal's keys without a living row in the target."""
+    on = " AND ".join(
+        f"k.v{place} = t.{quote_snowflake_column(column.target)}"
+        for place, column in table.keys
+    )
+    first = quote_snowflake_column(table.keys[0][1].target)
+    return (
+        "    FROM living AS k\n"
+        f"    LEFT JOIN {objects.qualified(*table.spec.target)} AS t\n"
+        f"      ON {on} AND t._deleted_at IS NULL\n"
+        f"    WHERE t.{first} IS NULL"
+    )
+
+
 def _decide(objects: SnowflakeObjects, table: Table) -> str:
     """Judge the newest complete seal, once; again when somebody approved it.
 
@@ -158,11 +178,20 @@ def _decide(objects: SnowflakeObjects, table: Table) -> str:
     return (
         f"INSERT INTO {reconciles}\n"
         "  (table_name, seal, stamp, key_count, row_count, gone_count, decision,\n"
-        "   decided_at)\n"
+        "   decided_at, missing_count)\n"
         f"  WITH {_sealed(objects, table, waits)},\n"
         "  gone AS (\n"
         "    SELECT COUNT(1) AS gone_count\n"
         f"{_gone(objects, table)}\n"
+        "  ),\n"
+        "  missing AS (\n"
+        "    SELECT COUNT(1) AS missing_count\n"
+        f"{_missing(objects, table)}\n"
+        "  ),\n"
+        "  unfit AS (\n"
+        "    SELECT COUNT(DISTINCT key_text) AS unfit_count\n"
+        f"    FROM {objects.qualified(SYNC, QUARANTINE)}\n"
+        f"    WHERE table_name = {name}\n"
         "  ),\n"
         "  rows_now AS (\n"
         "    SELECT COUNT(1) AS row_count\n"
@@ -183,8 +212,10 @@ def _decide(objects: SnowflakeObjects, table: Table) -> str:
         "      WHEN n.key_count = 0 AND COALESCE(b.key_count, 1) > 0\n"
         "        THEN 'unconfirmed'\n"
         "      ELSE 'applied'\n"
-        f"    END, {NOW}\n"
-        "  FROM newest AS n, gone AS g, rows_now AS r, before AS b"
+        f"    END, {NOW},\n"
+        "    GREATEST(0, m.missing_count - n.newer - u.unfit_count)\n"
+        "  FROM newest AS n, gone AS g, missing AS m, unfit AS u, rows_now AS r,\n"
+        "    before AS b"
     )
 
 

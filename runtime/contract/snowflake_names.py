@@ -182,6 +182,7 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         RECONCILES: text("TABLE_NAME", "SEAL", "STAMP")
         + count("KEY_COUNT", "ROW_COUNT", "GONE_COUNT")
         + text("DECISION")
-        + moment("DECIDED_AT"),
+        + moment("DECIDED_AT")
+        + count("MISSING_COUNT"),
         SWEEPS: text("TABLE_NAME", "FILE_NAME", "PROBLEM") + moment("SWEPT_AT"),
     }

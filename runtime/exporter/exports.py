@@ -182,7 +182,15 @@ class Exports:
         """
         promised = [{"key": file.key, "rows": file.rows} for file in files]
         body = msgspec.json.encode({"stamp": plan.stamp, "files": promised}).decode()
-        query = sql.SQL("SELECT {}::pg_catalog.text").format(sql.Literal(body))
+        state, source = self.lease.state, self.table.spec.source
+        # What the next run would export: it may be among the keys, and not yet there.
+        newer: sql.Composable = sql.SQL("TRUE")
+        if state.watermark is not None:
+            newer = selection.newer_than(self.table, state.watermark, state.snapshot)
+        query = sql.SQL(
+            "SELECT ({}::pg_catalog.jsonb || pg_catalog.jsonb_build_object('newer', "
+            "(SELECT pg_catalog.count(1) FROM {} WHERE {})))::pg_catalog.text"
+        ).format(sql.Literal(body), sql.Identifier(source.schema, source.name), newer)
         with self._snapshot() as relation:
             file = self._written(query, relation, 1, "s000000")
         assert file is not None  # one row

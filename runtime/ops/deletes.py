@@ -21,6 +21,8 @@ class Decision(Struct, frozen=True, kw_only=True):
         key_count: Keys at the source.
         row_count: Living rows in the target.
         gone_count: Rows whose key is gone.
+        missing_count: Keys without a living row in the target, but for rows that were
+            not due yet and keys that ever were in quarantine.
         decision: `applied`, `braked` (more than `max_delete_fraction` would go),
             `unconfirmed` (no key at all, for the first time) or `approved`.
         decided_at: When, UTC.
@@ -34,6 +36,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     gone_count: int
     decision: str
     decided_at: str
+    missing_count: int = 0
 
 
 def last_decisions(warehouse: Warehouse) -> dict[str, Decision]:
@@ -41,7 +44,9 @@ def last_decisions(warehouse: Warehouse) -> dict[str, Decision]:
     name = warehouse.objects.qualified(SYNC, RECONCILES)
     rows = warehouse.ask(
         "SELECT table_name, seal, stamp, key_count, row_count, gone_count, decision, "
-        f"decided_at::VARCHAR AS decided_at FROM {name} QUALIFY ROW_NUMBER() OVER "
+        "decided_at::VARCHAR AS decided_at, "
+        "COALESCE(missing_count, 0) AS missing_count "
+        f"FROM {name} QUALIFY ROW_NUMBER() OVER "
         "(PARTITION BY table_name ORDER BY decided_at DESC, stamp DESC) = 1"
     )
     return {row["table_name"]: convert(row, Decision) for row in rows}
@@ -75,8 +80,8 @@ def approve(table: Table, warehouse: Warehouse) -> Decision:
     warehouse.ask(
         f"INSERT INTO {warehouse.objects.qualified(SYNC, RECONCILES)} "
         "(table_name, seal, stamp, key_count, row_count, gone_count, decision, "
-        f"decided_at) SELECT {', '.join(quoted)}, "
-        "CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)"
+        f"decided_at, missing_count) SELECT {', '.join(quoted)}, "
+        f"CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6), {found.missing_count}"
     )
     task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
     warehouse.ask(f"EXECUTE TASK {task}")

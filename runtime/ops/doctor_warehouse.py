@@ -204,3 +204,11 @@ def _deletes(report: Report, last: Decision | None, site: Site) -> None:
             "max_delete_fraction lets go; if that is right:",
             f"aurora-sync approve-deletes {shlex.quote(last.table_name)}{site.options}",
         )
+    if last is not None and last.missing_count:
+        report.shell(
+            "warning",
+            f"{last.missing_count} of {last.key_count} keys of Aurora had no row in "
+            f"the target when they were compared at {last.decided_at}; what is still "
+            "missing is exported again by:",
+            f"aurora-sync repair {shlex.quote(last.table_name)}{site.options}",
+        )

@@ -248,6 +248,26 @@ def test_deletes_that_wait_are_told():
     assert aurora_sync("approve-deletes", "--help").exit_code == 0
 
 
+def test_keys_that_the_target_has_lost_are_told():
+    lost = Decision(
+        table_name="a.b",
+        seal="s",
+        stamp="1",
+        key_count=60,
+        row_count=58,
+        gone_count=0,
+        decision="applied",
+        decided_at="now",
+        missing_count=2,
+    )
+    calm = {"refusal": None, "held_by": None, "last_run": None, "drift": ()}
+    (note,) = notes(table(table="a.b", deletes=lost, **calm))
+    assert (
+        note.what == "2 keys of Aurora had no row in the target at the last reconcile"
+    )
+    assert "`aurora-sync repair a.b`" in note.remedy
+
+
 def test_a_load_shows_its_bar_and_its_end():
     load = LoadProgress(
         chunks_done=6, chunks=12, rows=1000, started_at="", expected_end="x"

@@ -146,13 +146,23 @@ class Pipeline:
         )
         return (int(merged), through, None if bad is None else int(bad))
 
-    def seal(self, stamp: int, *keys: int, promised: int | None = None) -> None:
+    def seal(
+        self, stamp: int, *keys: int, promised: int | None = None, newer: int = 0
+    ) -> None:
         """Let the keys of a reconcile land, and the seal that promises them."""
         file = self.land(stamp, *([key] for key in keys), name="k", width=1)
         rows = len(keys) if promised is None else promised
         files = [{"key": file, "rows": rows}] if rows else []
-        body = json.dumps({"stamp": f"{stamp:06d}", "files": files})
+        body = json.dumps({"stamp": f"{stamp:06d}", "files": files, "newer": newer})
         self.land(stamp, [body], name="s", width=1)
+
+    def missing(self) -> int:
+        """Return how many keys the newest decision misses in the target."""
+        [(found,)] = self.run(
+            "SELECT MAX_BY(missing_count, stamp) FROM ANALYTICS.SYNC.RECONCILES "
+            f"WHERE table_name = '{self.table.spec.table_name}'"
+        )
+        return int(found)
 
     def decisions(self) -> list[str]:
         """Return what was decided on its deletes, in order."""
@@ -398,6 +408,26 @@ def test_the_same_key_line_twice_does_not_complete_a_seal(keyed):
     keyed.land(2, [2], name="k", width=1)
     keyed.merge()
     assert (keyed.ids(), keyed.decisions()) == ([1, 2, 3], [])
+
+
+def test_keys_without_a_living_row_are_counted(keyed):
+    keyed.land(1, row(1), row(2), row(3))
+    keyed.merge()
+    keyed.run(f"DELETE FROM {keyed.target} WHERE id = 1")
+    keyed.run(f"UPDATE {keyed.target} SET _deleted_at = _sync_at WHERE id = 2")
+    keyed.seal(2, 1, 2, 3, 4)
+    keyed.merge()
+    assert (keyed.missing(), keyed.decisions()) == (3, ["applied"])
+
+
+def test_what_is_not_due_or_in_quarantine_is_not_missing(keyed):
+    keyed.land(1, row(1), row(2, "n", "12345"))
+    keyed.seal(2, 1, 2, 3, 4, newer=2)
+    keyed.merge()
+    assert keyed.missing() == 0
+    keyed.seal(3, 1, 2, 3, 4, newer=1)
+    keyed.merge()
+    assert keyed.missing() == 1
 
 
 def test_a_loss_above_the_limit_waits_until_it_is_approved(keyed):

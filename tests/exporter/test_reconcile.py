@@ -63,6 +63,17 @@ def check(scene: Scene, table: Table, rows: int) -> None:
     assert state.watermark == [link.high for link in links if link.high][-1]
 
 
+def test_a_seal_tells_how_many_rows_are_not_exported_yet(scene, orders):
+    fill(scene, 5)
+    scene.run(orders, reconcile=True)
+    assert sealed(scene, scene.manifests(orders)[-1])["newer"] == 0
+    scene.sql(
+        "INSERT INTO orders VALUES (6, 'x', NOW() + INTERVAL '1 hour'), (7, 'y', NULL)"
+    )
+    scene.run(orders, reconcile=True)
+    assert sealed(scene, scene.manifests(orders)[-1])["newer"] == 1
+
+
 def test_all_keys_go_out_and_then_their_seal(scene, orders):
     fill(scene, 5)
     first = scene.run(orders)

@@ -169,7 +169,7 @@ INSERT INTO SHOP_DEV.LANDING.PUBLIC__ORDERS_KEYS (file_name, file_row, c1)
   WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c';
 INSERT INTO SHOP_DEV.SYNC.RECONCILES
   (table_name, seal, stamp, key_count, row_count, gone_count, decision,
-   decided_at)
+   decided_at, missing_count)
   WITH decided AS (
     SELECT seal, COUNT_IF(decision = 'approved') AS approvals,
       COUNT_IF(decision = 'applied') AS applications
@@ -203,14 +203,15 @@ INSERT INTO SHOP_DEV.SYNC.RECONCILES
   ),
   complete AS (
     SELECT s.seal, s.body:stamp::VARCHAR AS stamp,
+      COALESCE(s.body:newer::NUMBER(19,0), 0) AS newer,
       COALESCE(SUM(a.found), 0) AS key_count
     FROM seals AS s
     LEFT JOIN arrived AS a ON a.seal = s.seal
-    GROUP BY s.seal, s.body:stamp::VARCHAR
+    GROUP BY 1, 2, 3
     HAVING COUNT_IF(a.found <> a.file_rows) = 0
   ),
   newest AS (
-    SELECT seal, stamp, key_count
+    SELECT seal, stamp, newer, key_count
     FROM complete
     QUALIFY ROW_NUMBER() OVER (ORDER BY stamp DESC, seal DESC) = 1
   ),
@@ -224,6 +225,18 @@ INSERT INTO SHOP_DEV.SYNC.RECONCILES
     JOIN newest AS n ON COALESCE(t._sync_stamp, '') < n.stamp
     LEFT JOIN living AS k ON k.v1 = t.order_id
     WHERE t._deleted_at IS NULL AND k.v1 IS NULL
+  ),
+  missing AS (
+    SELECT COUNT(1) AS missing_count
+    FROM living AS k
+    LEFT JOIN SHOP_DEV.PUBLIC.ORDERS AS t
+      ON k.v1 = t.order_id AND t._deleted_at IS NULL
+    WHERE t.order_id IS NULL
+  ),
+  unfit AS (
+    SELECT COUNT(DISTINCT key_text) AS unfit_count
+    FROM SHOP_DEV.SYNC.QUARANTINE
+    WHERE table_name = 'public.orders'
   ),
   rows_now AS (
     SELECT COUNT(1) AS row_count
@@ -244,8 +257,10 @@ INSERT INTO SHOP_DEV.SYNC.RECONCILES
       WHEN n.key_count = 0 AND COALESCE(b.key_count, 1) > 0
         THEN 'unconfirmed'
       ELSE 'applied'
-    END, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
-  FROM newest AS n, gone AS g, rows_now AS r, before AS b;
+    END, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6),
+    GREATEST(0, m.missing_count - n.newer - u.unfit_count)
+  FROM newest AS n, gone AS g, missing AS m, unfit AS u, rows_now AS r,
+    before AS b;
 MERGE INTO SHOP_DEV.PUBLIC.ORDERS AS t
 USING (
   WITH decided AS (
@@ -281,14 +296,15 @@ USING (
   ),
   complete AS (
     SELECT s.seal, s.body:stamp::VARCHAR AS stamp,
+      COALESCE(s.body:newer::NUMBER(19,0), 0) AS newer,
       COALESCE(SUM(a.found), 0) AS key_count
     FROM seals AS s
     LEFT JOIN arrived AS a ON a.seal = s.seal
-    GROUP BY s.seal, s.body:stamp::VARCHAR
+    GROUP BY 1, 2, 3
     HAVING COUNT_IF(a.found <> a.file_rows) = 0
   ),
   newest AS (
-    SELECT seal, stamp, key_count
+    SELECT seal, stamp, newer, key_count
     FROM complete
     QUALIFY ROW_NUMBER() OVER (ORDER BY stamp DESC, seal DESC) = 1
   ),
