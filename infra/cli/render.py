@@ -54,10 +54,9 @@ def proposal(found: "Proposal") -> str:
         return f"{found.table}: {what}{'; '.join(found.notes)}"
     key = found.entry["primary_key"]
     columns = key if isinstance(key, str) else ", ".join(key)
-    return (
-        f"{found.table}: key {columns}; watermark {found.entry['watermark_col']}, "
-        f"{'; '.join(found.notes)}"
-    )
+    mark = found.entry.get("watermark_col")
+    how = "mode full" if mark is None else f"watermark {mark}"
+    return f"{found.table}: key {columns}; {how}, {'; '.join(found.notes)}"
 
 
 def synced(outcome: "SyncOutcome") -> Iterator[str]:

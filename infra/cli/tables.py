@@ -74,14 +74,26 @@ def add_table(
     name: Annotated[
         str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
     ],
-    watermark: Annotated[
-        str,
-        typer.Option(help="Column that moves forward whenever a row is written."),
-    ],
     key: Annotated[
         list[str],
         typer.Option(help="Columns of a unique key: COL[,COL], or several --key."),
     ],
+    watermark: Annotated[
+        str | None,
+        typer.Option(help="Column that moves forward whenever a row is written."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="incremental, or full: every row with each run."),
+    ] = None,
+    watermark_unit: Annotated[
+        str | None,
+        typer.Option(help="s, ms or us: unit of an integer watermark that is a time."),
+    ] = None,
+    id_lookback: Annotated[
+        int | None,
+        typer.Option(help="The watermark is a sequence's id; so many are read again."),
+    ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(help="hourly, daily, rate(5 minutes) or cron(0 * * * ? *)."),
@@ -113,6 +125,9 @@ def add_table(
     entry: dict[str, Any] = {
         "table_name": name,
         "watermark_col": watermark,
+        "mode": mode,
+        "watermark_unit": watermark_unit,
+        "id_lookback": id_lookback,
         "primary_key": columns[0] if len(columns) == 1 else columns,
         "schedule": schedule,
         "watermark_timezone": watermark_timezone,

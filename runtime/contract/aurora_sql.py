@@ -38,7 +38,7 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
     specs = tuple(specs)
     sources = sorted({spec.source for spec in specs}, key=str)
     numbered = sorted(
-        (spec.source.sql, spec.watermark_col)
+        (spec.source.sql, str(spec.watermark_col))
         for spec in specs
         if spec.id_lookback is not None
     )

@@ -17,7 +17,7 @@ from runtime.contract.specs import Table
 MANIFEST_VERSION = 1
 STATE_KEY = "STATE"
 
-Mode = Literal["incremental", "first_load", "reconcile", "repair"]
+Mode = Literal["incremental", "first_load", "full", "reconcile", "repair"]
 # Of how many rows one event may ask for by key.
 MOST_KEYS = 1000
 
@@ -170,6 +170,8 @@ def fingerprint(table: Table) -> str:
     """Return a short digest of all that shapes a table's files and its watermark."""
     spec = table.spec
     mark = [spec.watermark_col, spec.watermark_timezone]
+    if spec.is_full:
+        mark = ["full"]
     # Only where there is something to say: a new fingerprint loads a table anew.
     mark += [spec.watermark_unit] if spec.watermark_unit else []
     mark += ["id"] if spec.id_lookback is not None else []

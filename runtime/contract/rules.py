@@ -4,8 +4,8 @@ Each rule yields errors instead of raising, so that a reader tells all of them a
 """
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,21 +13,23 @@ import msgspec
 from runtime.contract.errors import ConfigError
 from runtime.contract.snowflake_names import TAKEN_SCHEMAS, TARGET_METADATA
 from runtime.contract.specs import (
-    AVAILABLE,
-    INTEGERS,
     MOMENTS,
-    Column,
     TableContract,
     TableSpec,
 )
 from runtime.contract.type_map import rule_for
+from runtime.contract.watermark_rules import Wrong, mode_problems, watermark_problems
 
 _RATE = re.compile(
     r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)"
 )
 _CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
-# Where clocks change, this much local time happens twice.
-_DST_FOLD = timedelta(hours=1)
+# Keys whose behaviour is not built yet: refused, never silently ignored.
+# Each maps to the values that are already in force.
+AVAILABLE: dict[str, tuple[object, ...]] = {
+    "masks": ({},),
+    "where": (None,),
+}
 
 
 def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
@@ -66,6 +68,7 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
                 allowed,
                 "leave the key out for now",
             )
+    yield from mode_problems(spec, wrong)
     yield from _schedule_problems(spec, wrong)
     yield from _list_problems(spec, wrong)
     if spec.watermark_unit is not None and spec.id_lookback is not None:
@@ -76,9 +79,6 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
             "belongs to deletes soft_column",
             "a column with soft_column, none without",
         )
-
-
-Wrong = Callable[..., ConfigError]
 
 
 def _schedule_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
@@ -113,7 +113,7 @@ def _list_problems(spec: TableSpec, wrong: Wrong) -> Iterator[ConfigError]:
         if len(set(names)) < len(names):
             shown = "primary_key" if key == "key" else key
             yield wrong(shown, "names a column twice", "each column once")
-    needed = {*spec.key, spec.watermark_col}
+    needed = spec.needed
     if spec.columns is not None and spec.exclude:
         yield wrong("exclude", "stands beside columns", "one of the two")
     if spec.columns is not None and needed - set(spec.columns):
@@ -146,8 +146,9 @@ def contract_problems(
             remedy=refresh,
         )
     names = [column.name for _, column in contract.live]
-    roles = {"primary_key": spec.key, "watermark_col": (spec.watermark_col,)}
-    roles |= {"clustering": spec.clustering, "columns": spec.columns or ()}
+    roles = {"primary_key": spec.key, "clustering": spec.clustering}
+    roles |= {"watermark_col": (spec.watermark_col,) if spec.watermark_col else ()}
+    roles |= {"columns": spec.columns or ()}
     roles |= {"deleted_col": (spec.deleted_col,) if spec.deleted_col else ()}
     for role, columns in roles.items():
         for name in columns:
@@ -215,67 +216,6 @@ def _type_problems(
             allowed=", ".join(("boolean", *MOMENTS)),
             remedy="choose another column",
         )
-    watermark = contract.column(spec.watermark_col)
-    if watermark is not None:
-        yield from _watermark_problems(watermark, spec, subject)
-
-
-def _watermark_problems(
-    column: Column, spec: TableSpec, subject: str
-) -> Iterator[ConfigError]:
-    counts = spec.watermark_unit is not None or spec.id_lookback is not None
-    if column.plain_type not in MOMENTS + INTEGERS:
-        yield ConfigError(
-            f"watermark column {spec.watermark_col!r} has a type that cannot be one",
-            subject=subject,
-            got=column.type,
-            allowed="timestamp with or without time zone, date, integer, bigint",
-            remedy="choose a column that moves whenever a row is written",
-        )
-    elif column.plain_type in INTEGERS and not counts:
-        yield ConfigError(
-            f"watermark column {spec.watermark_col!r} does not say what it counts",
-            subject=subject,
-            got=column.type,
-            allowed='"watermark_unit": "s", "ms" or "us", or "id_lookback": 1000',
-            remedy="set the unit when it is a time; set id_lookback when it is the id "
-            "of a sequence and rows are only appended",
-        )
-    elif column.plain_type in MOMENTS and counts:
-        yield ConfigError(
-            "watermark_unit and id_lookback belong to an integer watermark",
-            subject=subject,
-            got=column.type,
-            allowed=", ".join(INTEGERS),
-            remedy="leave them out",
-        )
-    elif column.plain_type in INTEGERS:
-        return
-    elif column.plain_type == "timestamp with time zone":
-        return
-    elif spec.watermark_timezone is None:
-        yield ConfigError(
-            f"watermark column {spec.watermark_col!r} is written without time zone",
-            subject=subject,
-            got=column.type,
-            allowed='"watermark_timezone": "UTC" or an IANA name',
-            remedy="say in which zone the writers mean it",
-        )
-    elif changes_clocks(spec.watermark_timezone) and spec.lookback <= _DST_FOLD:
-        yield ConfigError(
-            f"local times of {spec.watermark_timezone} repeat when clocks go back",
-            subject=subject,
-            got=msgspec.to_builtins(spec.lookback),
-            allowed="a lookback over PT1H",
-            remedy='set "lookback": "PT90M"',
-        )
-
-
-def changes_clocks(zone: str) -> bool:
-    """Whether the zone has summer time, so that some local times happen twice."""
-    year = datetime.now(ZoneInfo("UTC")).year
-    offsets = {
-        datetime(year, month, 1, tzinfo=ZoneInfo(zone)).utcoffset()
-        for month in range(1, 13)
-    }
-    return len(offsets) > 1
+    watermark = contract.column(spec.watermark_col or "")
+    if watermark is not None and not spec.is_full:
+        yield from watermark_problems(watermark, spec, subject)

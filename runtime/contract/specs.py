@@ -18,20 +18,20 @@ Name = Annotated[str, Meta(min_length=1, max_length=129)]
 
 
 class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of `sync_config.json`; three keys suffice."""
+    """One entry of `sync_config.json`; three keys suffice, with mode full two."""
 
     table_name: Annotated[
         str,
         Meta(description="source table as schema.table, letters kept as they are"),
     ]
-    watermark_col: Annotated[
-        Name,
-        Meta(description="column that moves forward whenever a row is written"),
-    ]
     primary_key: Annotated[
         Name | tuple[Name, ...],
         Meta(description="column name, or a list of column names, of a unique key"),
     ]
+    watermark_col: Annotated[
+        Name | None,
+        Meta(description="column that moves whenever a row is written; not mode full"),
+    ] = None
     schedule: Annotated[
         str,
         Meta(description="hourly, daily, rate(5 minutes) or cron(0 * * * ? *)"),
@@ -89,7 +89,7 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = timedelta(hours=6)
     mode: Annotated[
         Literal["incremental", "full"],
-        Meta(description="incremental or full (replace the content at each run)"),
+        Meta(description="incremental, or full (every row and key with each run)"),
     ] = "incremental"
     deletes: Annotated[
         Literal["reconcile", "soft_column", "ignore"],
@@ -165,6 +165,16 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.primary_key
 
     @property
+    def needed(self) -> set[str]:
+        """The columns that every export needs."""
+        return {*self.key, *([self.watermark_col] if self.watermark_col else [])}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every run reads the whole table."""
+        return self.mode == "full"
+
+    @property
     def per_second(self) -> int:
         """How far an integer watermark that is a time goes in a second; 0 of others."""
         return {"s": 1, "ms": 1_000, "us": 1_000_000}.get(self.watermark_unit or "", 0)
@@ -193,16 +203,7 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return shorthand.get(self.schedule, self.schedule)
 
 
-# Keys whose behaviour is not built yet: refused, never silently ignored.
-# Each maps to the values that are already in force.
-AVAILABLE: dict[str, tuple[object, ...]] = {
-    "mode": ("incremental",),
-    "masks": ({},),
-    "where": (None,),
-}
-
-# Types of a watermark: those that tell a time by themselves, and those that need to
-# be told what they count.
+# Types of a watermark: those that tell a time, and those that must be told of one.
 MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
 INTEGERS = ("integer", "bigint")
 
@@ -293,7 +294,7 @@ class Table(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def watermark(self) -> Column:
-        """The watermark column."""
-        found = self.contract.column(self.spec.watermark_col)
+        """The watermark column, which a table of mode full may lack."""
+        found = self.contract.column(self.spec.watermark_col or "")
         assert found is not None  # the loader refuses such a contract
         return found

@@ -71,6 +71,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         relfilenode: File of the table when the plan was made.
         contract: Fingerprint of the columns; another one starts the load anew.
         committed: Numbers of the chunks that stand in manifests.
+        full: Whether it is a run of a table that every run reads whole.
         keys_only: Whether only keys are exported, for a reconcile.
         stamp: Of a reconcile, a snapshot that is older than all of its keys.
     """
@@ -85,6 +86,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     relfilenode: int = 0
     contract: str
     committed: tuple[int, ...] = ()
+    full: bool = False
     keys_only: bool = False
     stamp: str = ""
 
@@ -93,6 +95,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         """What kind of run carries the plan out."""
         if self.keys_only:
             return "reconcile"
+        if self.full:
+            return "full"
         return "first_load" if self.above is None else "incremental"
 
     @property

@@ -38,7 +38,7 @@ def newer_than(table: Table, above: str, since: str | None) -> sql.Composable:
         above: Rows with a watermark above it.
         since: Snapshot of the run before; None selects every row without watermark.
     """
-    column = sql.Identifier(table.spec.watermark_col)
+    column = sql.Identifier(table.watermark.name)
     newer = sql.SQL("{} > {}::{}").format(
         column, sql.Literal(above), sql.SQL(units.kind(table))
     )
@@ -66,7 +66,7 @@ def finite(table: Table) -> sql.Composable:
 
 def _odd(table: Table) -> sql.Composable:
     """Render the condition of rows whose watermark is NULL or infinite."""
-    column = sql.Identifier(table.spec.watermark_col)
+    column = sql.Identifier(table.watermark.name)
     odd = sql.SQL("{} IS NULL").format(column)
     if units.kind(table) == "bigint":
         return odd
@@ -126,7 +126,7 @@ def notice(
     found, many, lateness = cursor.fetchone()
     if found > limit and policy != "exclude":
         raise SourceError(
-            f"rows whose {table.spec.watermark_col} is NULL or infinite",
+            f"rows whose {table.watermark.name} is NULL or infinite",
             subject=table.spec.table_name,
             got=f"more than {limit}",
             allowed=f"at most {limit} (null_watermark {policy})",
@@ -148,7 +148,7 @@ def _late(table: Table, watermark: str, since: str) -> sql.Composable:
     seen: pg_visible_in_snapshot cannot tell.
     Source: https://www.postgresql.org/docs/current/functions-info.html
     """
-    column, kind = sql.Identifier(table.spec.watermark_col), sql.SQL(units.kind(table))
+    column, kind = sql.Identifier(table.watermark.name), sql.SQL(units.kind(table))
     mark = sql.SQL("{}::{}").format(sql.Literal(watermark), kind)
     return sql.SQL(f"""
         SELECT pg_catalog.count(1) AS many, {{distance}} AS lateness

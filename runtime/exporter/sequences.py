@@ -55,7 +55,7 @@ def read_position(table: Table) -> sql.Composable:
     """Render the statements that read the sequence's position, then the clock."""
     return _POSITION.format(
         table=sql.Literal(table.spec.source.sql),
-        column=sql.Literal(table.spec.watermark_col),
+        column=sql.Literal(table.watermark.name),
     )
 
 
@@ -77,7 +77,7 @@ def check(table: Table, read: dict[str, Any]) -> str:
     Raises:
         SourceError: When no sequence, or not such a one, numbers the column.
     """
-    subject, name = f"{table.spec.source}.{table.spec.watermark_col}", read["name"]
+    subject, name = f"{table.spec.source}.{table.watermark.name}", read["name"]
     if name is None:
         raise SourceError(
             "no sequence belongs to the watermark column",

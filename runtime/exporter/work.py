@@ -13,7 +13,7 @@ import msgspec
 
 from runtime.contract.records import ExportedFile, Manifest, RunResult, fingerprint
 from runtime.contract.specs import Table
-from runtime.exporter import watermark
+from runtime.exporter import full, watermark
 from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.exports import Exports
 from runtime.exporter.lake import Lake
@@ -67,6 +67,8 @@ class Work:
             plan = Plan.read(state.load)
             if plan.contract == shape:
                 return self._load(plan)
+        if self.table.spec.is_full:
+            return self._whole(shape)
         if state.watermark is None or state.contract != shape:
             safe = watermark.read_settled(
                 cursor, self.table, state.candidate, SETTLE_SECONDS
@@ -80,6 +82,20 @@ class Work:
             cursor, self.table, safe, state.watermark, state.fresh
         )
         return self._incremental(safe, window, shape)
+
+    def _whole(self, shape: str) -> RunResult:
+        """Load every row, unless the keys of the load before are still to be compared.
+
+        Else a table whose keys take several runs would never come to their end.
+        """
+        if self.lease.state.reconcile is not None:
+            done = Plan(id=self.exports.run, contract=shape, full=True)
+            return self._result("done", done, high=self.lease.state.high)
+        safe = full.read_now(self.exports.source.cursor)
+        load = Plan(
+            id=self.exports.run, contract=shape, high=safe.high, chunks=(), full=True
+        )
+        return self._load(load, safe)
 
     def _incremental(self, safe: Safe, window: Window, shape: str) -> RunResult:
         plan = Plan(
@@ -115,7 +131,7 @@ class Work:
 
     def _load(self, plan: Plan, safe: Safe | None = None) -> RunResult:
         """Export the chunks that are still missing, as many as the time allows."""
-        if plan.above is None:
+        if plan.mode == "first_load":
             self.exports.notice()
         advanced = self.exports.advance(plan)
         if advanced is None:
@@ -153,15 +169,19 @@ class Work:
             # All that was there has just come over; of an earlier source more is left.
             **(
                 {"reconciled_at": _now()}
-                if finished and plan.above is None and self.lease.state.generation == 1
+                if finished
+                and plan.mode == "first_load"
+                and self.lease.state.generation == 1
                 else {}
             ),
         )
 
     def _reconcile_due(self) -> bool:
         state, spec = self.lease.state, self.table.spec
+        if spec.deletes != "reconcile" or spec.is_full:
+            return spec.deletes == "reconcile"
         # The file may have taken long; keys can wait for the next run.
-        if spec.deletes != "reconcile" or not self.exports.half_the_time_is_left():
+        if not self.exports.half_the_time_is_left():
             return False
         if self.reconcile or state.reconcile or state.reconciled_at is None:
             return True

@@ -101,6 +101,12 @@ class Side:
             self._joined({name: self.parts[name] for name in self.key})
         )
 
+    def one_row(self, head: str) -> str:
+        """Return the query of some columns, then of all that are compared."""
+        columns = [*self.parts.values(), *self.values.values()]
+        named = ", ".join(f"{part} AS x{n}" for n, part in enumerate(columns))
+        return f"SELECT {head}, {named} FROM {self.name} WHERE {self.where}"
+
     def _joined(self, parts: dict[str, str]) -> str:
         return " || '|' || ".join(parts.values())
 
@@ -136,7 +142,7 @@ def has_watermark(table: Table) -> str:
     """Return the source's condition of every row but what `null_watermark` excludes."""
     if table.spec.null_watermark == "include":
         return "TRUE"
-    watermark = quote_postgres(table.spec.watermark_col)
+    watermark = quote_postgres(table.watermark.name)
     whole = table.watermark.plain_type in INTEGERS
     return f"{watermark} IS NOT NULL" if whole else f"pg_catalog.isfinite({watermark})"
 

@@ -63,20 +63,16 @@ def examine_tables(
             _contract(report, relation, table, site)
         if relation is None or not relation.readable:
             continue
-        for column in relation.columns:
-            if column.name != table.spec.watermark_col:
-                continue
-            for check, examine in _CHECKS.items():
-                with asking(report, session, check, name) as cursor:
-                    examine(
-                        Case(
-                            report=report,
-                            cursor=cursor,
-                            table=table,
-                            relation=relation,
-                            column=column,
-                        )
-                    )
+        checks = _CHECKS
+        if not table.spec.is_full:
+            found = [column.name for column in relation.columns]
+            moved = table.spec.watermark_col in found
+            checks = checks | _WATERMARK_CHECKS if moved else {}
+        for check, examine in checks.items():
+            with asking(report, session, check, name) as cursor:
+                examine(
+                    Case(report=report, cursor=cursor, table=table, relation=relation)
+                )
 
 
 def _contract(
@@ -152,6 +148,8 @@ def _grants(case: Case) -> None:
 _CHECKS: dict[str, Callable[[Case], None]] = {
     "size": _size,
     "grants": _grants,
+}
+_WATERMARK_CHECKS: dict[str, Callable[[Case], None]] = {
     "watermark index": check_index,
     "watermark": check_nulls,
     "updates": check_updates,

@@ -45,7 +45,12 @@ class Case:
     cursor: Any
     table: Table
     relation: Relation
-    column: FoundColumn
+
+    @property
+    def column(self) -> FoundColumn:
+        """The watermark column; nobody asks for it in mode full."""
+        name = self.table.watermark.name
+        return next(each for each in self.relation.columns if each.name == name)
 
     @property
     def target(self) -> str:

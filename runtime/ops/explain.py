@@ -19,7 +19,7 @@ from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
-from runtime.ops.checksum import Side, source_side, target_side
+from runtime.ops.checksum import source_side, target_side
 from runtime.ops.compare import parser, same
 from runtime.ops.source import told
 from runtime.ops.warehouse import Warehouse
@@ -191,19 +191,23 @@ class Explaining:
 
     def _source_row(self) -> tuple[Any, ...] | None:
         """Watermark, whether the next run reads it, then the columns."""
-        watermark = quote_postgres(self._table.spec.watermark_col)
-        low = self._cast(self._state.watermark, self._table.watermark)
-        reach = sql.Literal(self._table.spec.reach).as_string(self._connection)
         keys = " AND ".join(
             f"{quote_postgres(column.name)} = {self._cast(text, column)}"
             for (_, column), text in zip(self._table.keys, self._key, strict=True)
         )
         side = source_side(self._table)
         side = replace(side, where=f"{side.where} AND {keys}")
+        return self._ask(self._name, side.one_row(self._head()))
+
+    def _head(self) -> str:
+        if self._table.spec.is_full:
+            return "NULL, TRUE"
+        watermark = quote_postgres(self._table.watermark.name)
+        low = self._cast(self._state.watermark, self._table.watermark)
+        reach = sql.Literal(self._table.spec.reach).as_string(self._connection)
         # Without a watermark a row goes out with the run after it was written.
         due = f"COALESCE({watermark} > {low} - {reach}, TRUE)"
-        head = f"{watermark}::pg_catalog.text, {due}"
-        return self._ask(self._name, _one_row(side, head))
+        return f"{watermark}::pg_catalog.text, {due}"
 
     def _target_row(self) -> tuple[Any, ...] | None:
         """Stamp and file of the version that it holds, then the columns."""
@@ -214,7 +218,7 @@ class Explaining:
         )
         side = target_side(self._table, self._warehouse.objects)
         side = replace(side, where=f"{side.where} AND {keys}")
-        rows = self._warehouse.ask(_one_row(side, "_sync_stamp, _sync_file"))
+        rows = self._warehouse.ask(side.one_row("_sync_stamp, _sync_file"))
         return tuple(rows[0].values()) if rows else None
 
     def _differs(
@@ -242,9 +246,11 @@ class Explaining:
             f"l.c{places[name]} = {literal(text)}"
             for name, text in zip(self._table.spec.key, self._key, strict=True)
         )
+        marked = not self._table.spec.is_full and self._table.watermark.name
+        watermark = f"l.c{places[marked]}" if marked else "NULL::VARCHAR"
         rows = self._warehouse.ask(
             "SELECT DISTINCT l.file_name AS file, l.file_row AS line, f.stamp, "
-            f"l.c{places[self._table.spec.watermark_col]} AS watermark, r.seq AS run, "
+            f"{watermark} AS watermark, r.seq AS run, "
             "r.mode, r.low, r.high, r.committed_at, "
             "MIN(l.loaded_at) OVER (PARTITION BY l.file_name, l.file_row)::VARCHAR "
             "AS loaded_at, f.merged_at::VARCHAR AS merged_at, q.reason\n"
@@ -260,12 +266,6 @@ class Explaining:
             f"LIMIT {_MOST_VERSIONS}"
         )
         return tuple(_version(row, held) for row in reversed(rows))
-
-
-def _one_row(side: Side, head: str) -> str:
-    columns = [head, *side.parts.values(), *side.values.values()]
-    named = ", ".join(f"{part} AS x{n}" for n, part in enumerate(columns[1:]))
-    return f"SELECT {head}, {named} FROM {side.name} WHERE {side.where}"
 
 
 def _version(row: dict[str, Any], held: tuple[str, str] | None) -> Version:

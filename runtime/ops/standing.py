@@ -17,6 +17,10 @@ differs, for those come with a later run whatever M is. A target row that is sta
 after V and differs has changed since. Everything else must be equal.
 
 While a load is under way M says nothing of the rows that the load still brings.
+
+Of a table of mode full, rows are due that the last merged load could see. Where that
+cannot be told from who wrote them, all are: what has changed since differs until the
+next run.
 """
 
 from contextlib import closing
@@ -91,13 +95,7 @@ def standing(
     Raises:
         SourceError: On a reader, whose snapshots may be older than M.
     """
-    whole = table.watermark.plain_type in INTEGERS
-    kind = "bigint" if whole else table.watermark.plain_type
     through = str(progress.merged_through)
-
-    def value(text: str) -> str:
-        return f"{sql.Literal(text).as_string(connection)}::{kind}"
-
     run = _merged(table, warehouse, progress.merged_seq)
     if run is None:
         return None
@@ -106,8 +104,7 @@ def standing(
         cursor.execute(f"LOCK TABLE {table.spec.source.sql} IN ACCESS SHARE MODE")
         cursor.execute(
             f"SELECT {SNAPSHOT_STAMP}, pg_catalog.pg_is_in_recovery(), "
-            "c.relkind = 'r' AND NOT c.relhassubclass, "
-            f"pg_catalog.concat({rule_for(table.watermark).export(value(through))}) "
+            f"c.relkind = 'r' AND NOT c.relhassubclass, {_exported(table, through)} "
             "FROM pg_catalog.pg_class AS c WHERE c.oid = "
             f"{sql.Literal(table.spec.source.sql).as_string(connection)}"
             "::pg_catalog.regclass"
@@ -119,14 +116,17 @@ def standing(
             subject="Aurora",
             remedy="compare with the cluster's writer endpoint",
         )
-    watermark = quote_postgres(table.spec.watermark_col)
-    late = f"{watermark} > {value(through)}"
+    late = _above(table, through)
     since = int(stamp.split("-")[0]) - run.xmax if run.xmax is not None else -1
     if plain and run.xmax is not None and 0 <= since < _TOLD_APART:
-        low = f"{watermark} > {value(run.low)}" if run.low else "TRUE"
+        low = _above(table, run.low) if run.low else "TRUE"
         late += f" AND NOT ({low} AND {_written_before(run.xmax)})"
-    target = quote_snowflake_column(table.watermark.target)
-    newer = f"{target} > {rule_for(table.watermark).cast(literal(merged))}"
+    elif table.spec.is_full:
+        late = "FALSE"
+    newer = "FALSE"
+    if not table.spec.is_full:
+        target = quote_snowflake_column(table.watermark.target)
+        newer = f"{target} > {rule_for(table.watermark).cast(literal(merged))}"
     after = literal(full_stamp(run.generation, stamp))
     return Standing(
         through=through,
@@ -137,6 +137,27 @@ def standing(
             f"WHEN _sync_stamp > {after} THEN 'changed' ELSE 'due' END"
         ),
         target_rows=f"_deleted_at IS NULL OR _sync_stamp > {after}",
+    )
+
+
+def _value(table: Table, text: str) -> str:
+    whole = table.watermark.plain_type in INTEGERS
+    return f"{literal(text)}::{'bigint' if whole else table.watermark.plain_type}"
+
+
+def _above(table: Table, text: str) -> str:
+    """Return the condition of rows above a watermark; without one that is all."""
+    if table.spec.is_full:
+        return "TRUE"
+    return f"{quote_postgres(table.watermark.name)} > {_value(table, text)}"
+
+
+def _exported(table: Table, through: str) -> str:
+    """Return the SQL of M as an export prints it."""
+    if table.spec.is_full:
+        return "NULL"
+    return (
+        f"pg_catalog.concat({rule_for(table.watermark).export(_value(table, through))})"
     )
 
 
@@ -158,16 +179,17 @@ def _merged(table: Table, warehouse: Warehouse, seq: int) -> _Merged | None:
     )
     loads = warehouse.ask(
         f"SELECT seq, high, generation FROM {runs} WHERE table_name = {name} "
-        "AND mode = 'first_load' ORDER BY seq DESC LIMIT 1"
+        "AND mode IN ('first_load', 'full') ORDER BY seq DESC LIMIT 1"
     )
     if not loads or loads[0]["high"] is None or loads[0]["seq"] > seq:
         return None
     generation = int(loads[0]["generation"])
+    modes = "'full'" if table.spec.is_full else "'incremental', 'first_load', 'full'"
     found = warehouse.ask(
         "WITH runs AS (SELECT seq, run, low, high, files, "
         "LAG(COALESCE(high, '')) OVER (ORDER BY seq) AS previous "
         f"FROM {runs} WHERE table_name = {name} AND seq <= {seq} "
-        f"AND generation = {generation} AND mode IN ('incremental', 'first_load')) "
+        f"AND generation = {generation} AND mode IN ({modes})) "
         f"SELECT f.stamp, r.low FROM runs AS r JOIN {files} AS f "
         f"ON f.table_name = {name} AND f.seq = r.seq WHERE r.high IS NOT NULL "
         "AND COALESCE(r.previous, 'none') <> '' AND r.files = 1 "
@@ -197,7 +219,12 @@ def _written_before(xmax: int) -> str:
 
 
 def _source(table: Table, late: str) -> str:
-    watermark = quote_postgres(table.spec.watermark_col)
+    if table.spec.is_full:
+        marked = f"({unmarked(table)}) IS NOT TRUE"
+        return (
+            f"CASE WHEN {late} THEN 'newer' WHEN {marked} THEN 'marked' ELSE 'due' END"
+        )
+    watermark = quote_postgres(table.watermark.name)
     loose = f"{watermark} IS NULL"
     if table.watermark.plain_type.startswith(("timestamp", "date")):
         loose += f" OR {watermark} = '-infinity'"

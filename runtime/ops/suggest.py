@@ -14,9 +14,10 @@ from msgspec import Struct
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import convert
 from runtime.contract.names import SourceName
-from runtime.contract.rules import changes_clocks, spec_problems
+from runtime.contract.rules import spec_problems
 from runtime.contract.specs import TableSpec
 from runtime.contract.type_map import TypeRule, rule_for
+from runtime.contract.watermark_rules import changes_clocks
 from runtime.ops.catalog import FoundColumn, FoundIndex, Relation, read_relation
 from runtime.ops.discover import contract_of
 from runtime.ops.moving import MOMENTS, best_watermark

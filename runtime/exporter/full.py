@@ -1,0 +1,34 @@
+"""Tables that are read whole: no column tells which rows have changed.
+
+Each run loads every row and then compares every key. What the snapshot of a load shows
+has been committed before it, so that no open transaction needs to be waited for.
+"""
+
+from typing import Any
+
+from runtime.contract.errors import SourceError
+from runtime.exporter.watermark import Safe
+
+_NOW = """
+SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.statement_timestamp()::pg_catalog.text
+"""
+
+
+def read_now(cursor: Any) -> Safe:
+    """Return the time up to which a load that begins now is complete.
+
+    Args:
+        cursor: Cursor of an autocommit connection.
+
+    Raises:
+        SourceError: On a reader, whose snapshots may be older than that.
+    """
+    cursor.execute(_NOW)
+    reader, now = cursor.fetchone()
+    if reader:
+        raise SourceError(
+            "is a reader, not the writer",
+            subject="Aurora",
+            remedy="use the cluster's writer endpoint",
+        )
+    return Safe(high=now, recent=now, holder=None)
