@@ -172,12 +172,6 @@ def test_an_unknown_key_is_told_with_those_there_are(folder):
 
 
 NOT_YET = {
-    "watermark_unit": "ms",
-    "id_lookback": 100,
-    "mode": "full",
-    "deletes": "reconcile",
-    "deleted_col": "gone",
-    "max_delete_fraction": 0.5,
     "masks": {"status": "hash"},
     "where": "status <> 'draft'",
 }

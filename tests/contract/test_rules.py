@@ -232,3 +232,36 @@ def test_a_table_named_like_the_stream_of_another_is_refused():
 
 def test_different_tables_share_nothing():
     assert collide(make_table(), make_table(table_name="public.orders_archive")) == []
+
+
+def of_mode_full(**keys):
+    return [str(each) for each in spec_problems(make_spec(mode="full", **keys), "e")]
+
+
+def test_mode_full_needs_no_watermark_and_minds_none():
+    assert of_mode_full(watermark_col=None) == of_mode_full() == []
+    (problem,) = spec_problems(make_spec(watermark_col=None), "e")
+    assert problem.fact == "key 'watermark_col' is missing"
+    assert 'set "mode": "full"' in problem.remedy
+    # Whatever type it has, and wherever it is written.
+    assert with_watermark("text", mode="full") == []
+    assert problems(watermark_col="nowhere", mode="full") != []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lookback", "PT1H"),
+        ("margin", "PT0S"),
+        ("watermark_timezone", "UTC"),
+        ("watermark_unit", "ms"),
+        ("null_watermark", "fail"),
+        ("max_null_rows", 1),
+        ("id_lookback", 1000),
+        ("max_holdback", "PT1H"),
+        ("reconcile_interval", "PT1H"),
+    ],
+)
+def test_what_says_how_a_watermark_moves_contradicts_mode_full(key, value):
+    (text,) = of_mode_full(**{key: value})
+    assert f"key '{key}' stands beside mode full" in text
