@@ -163,7 +163,9 @@ class _Comparing:
         # M first: only what it promises can be asked of a later snapshot.
         progress = self._warehouse.progress([name]).get(name)
         if progress is None or progress.merged_through is None:
-            return Verdict(table=name, verdict="inconclusive")
+            # Of this source something is on its way, but no load has come to its end.
+            loading = progress is not None
+            return Verdict(table=name, verdict="inconclusive", loading=loading)
         by = standing(self._table, self._connection, self._warehouse, progress)
         if by is None:
             return Verdict(table=name, verdict="inconclusive", loading=True)
