@@ -185,7 +185,7 @@ class Exports:
         state, source = self.lease.state, self.table.spec.source
         # What the next run would export: it may be among the keys, and not yet there.
         newer: sql.Composable = sql.SQL("TRUE")
-        if state.watermark is not None:
+        if state.watermark is not None and not self.table.spec.is_full:
             newer = selection.newer_than(self.table, state.watermark, state.snapshot)
         query = sql.SQL(
             "SELECT ({}::pg_catalog.jsonb || pg_catalog.jsonb_build_object('newer', "
