@@ -16,6 +16,7 @@ from infra.cli.options import (
     TablesArgument,
 )
 from runtime.contract.loader import load_specs
+from runtime.contract.names import SourceName
 
 if TYPE_CHECKING:
     from infra.cli.target import Target
@@ -120,6 +121,7 @@ def add_table(
 ) -> None:
     """Add a table to the config and freeze its contract, if Aurora agrees."""
     from runtime.ops import contracts
+    from runtime.ops.suggest import completed
 
     columns = [column for part in key for column in part.split(",")]
     entry: dict[str, Any] = {
@@ -138,7 +140,10 @@ def add_table(
     entry = {key: value for key, value in entry.items() if value is not None}
     target = _target(stack, folder, config)
     with closing(target.aurora()) as connection:
+        entry = completed(connection, entry, SourceName.parse(name))
         (result,) = contracts.add(target.config, connection, [entry])
+    if watermark_unit is None and "watermark_unit" in entry:
+        output.warn(f"{watermark}: times in {entry['watermark_unit']}, by its values")
     if as_json:
         output.print_json(result)
         return

@@ -20,6 +20,7 @@ from runtime.ops.doctor_watermark import (
     Case,
     check_index,
     check_nulls,
+    check_sequence,
     check_subscriptions,
     check_updates,
     extent,
@@ -152,6 +153,7 @@ _CHECKS: dict[str, Callable[[Case], None]] = {
 _WATERMARK_CHECKS: dict[str, Callable[[Case], None]] = {
     "watermark index": check_index,
     "watermark": check_nulls,
+    "sequence": check_sequence,
     "updates": check_updates,
     "replication": check_subscriptions,
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.contract.names import quote_postgres
-from runtime.contract.specs import Table
+from runtime.contract.specs import MOMENTS, Table
 from runtime.ops.catalog import FoundColumn, Relation
 from runtime.ops.findings import Report, Severity
 from runtime.ops.moving import movers
@@ -34,6 +34,16 @@ WHERE s.subenabled AND (r.srrelid = %(oid)s OR r.srrelid IN (
   SELECT t.relid::pg_catalog.oid
   FROM pg_catalog.pg_partition_tree(%(oid)s::pg_catalog.oid::pg_catalog.regclass)
     AS t))
+"""
+_NULLS = """
+SELECT null_frac FROM pg_catalog.pg_stats
+WHERE schemaname = %s AND tablename = %s AND attname = %s
+"""
+_SEQUENCE = """
+SELECT owned.name, s.seqcache, s.seqincrement > 0 AND NOT s.seqcycle
+FROM (SELECT pg_catalog.pg_get_serial_sequence(%s, %s) AS name) AS owned
+LEFT JOIN pg_catalog.pg_sequence AS s
+  ON s.seqrelid = owned.name::pg_catalog.regclass
 """
 
 
@@ -103,7 +113,8 @@ def check_index(case: Case) -> None:
 def check_nulls(case: Case) -> None:
     """Count rows without watermark as far as the policy cares."""
     spec, name = case.table.spec, case.column.name
-    if not case.column.nullable:
+    odd = _odd(case)
+    if not odd:
         return
     policy = f"null_watermark {spec.null_watermark}"
     most = {"include": spec.max_null_rows, "fail": 0}.get(spec.null_watermark)
@@ -112,13 +123,14 @@ def check_nulls(case: Case) -> None:
         return
     [(found,)] = case.ask(
         f"SELECT pg_catalog.count(1) FROM (SELECT 1 FROM {case.target} "
-        f"WHERE {quote_postgres(name)} IS NULL LIMIT %s) AS few",
+        f"WHERE {' OR '.join(odd)} LIMIT %s) AS few",
         most + 1,
     )
     if found > most:
         case.report.add(
             "error",
-            f"more than {most:,} rows have no {name}: its runs are refused ({policy})",
+            f"more than {most:,} rows have no {name}, or an infinite one: its runs are "
+            f"refused ({policy})",
             "give them one, or change null_watermark or max_null_rows",
         )
     elif found:
@@ -128,9 +140,55 @@ def check_nulls(case: Case) -> None:
         )
 
 
+def _odd(case: Case) -> list[str]:
+    """Return conditions of rows without watermark that are cheap to ask for.
+
+    Without an index NULL is looked for where statistics know of any; infinity, which
+    hardly any table has, is not worth reading the table for.
+    """
+    column, plain = quote_postgres(case.column.name), case.column.contract.plain_type
+    indexed = any(i.attnums[:1] == (case.column.attnum,) for i in case.relation.indexes)
+    found = []
+    if case.column.nullable and (indexed or _may_be_null(case)):
+        found.append(f"{column} IS NULL")
+    if indexed and plain in MOMENTS:
+        found.append(f"{column} IN ('infinity', '-infinity')")
+    return found
+
+
+def _may_be_null(case: Case) -> bool:
+    source = case.table.spec.source
+    rows = case.ask(_NULLS, source.schema, source.name, case.column.name)
+    return not rows or any(share > 0 for (share,) in rows)
+
+
+def check_sequence(case: Case) -> None:
+    """Ids of a watermark must be handed out in order, to whoever comes next."""
+    if case.table.spec.id_lookback is None:
+        return
+    [(name, cache, ordered)] = case.ask(_SEQUENCE, case.target, case.column.name)
+    if name is None:
+        case.report.add(
+            "error",
+            f"no sequence belongs to {case.column.name}: its runs are refused",
+            "make it an identity column, or run ALTER SEQUENCE ... OWNED BY it",
+        )
+    elif cache > 1 or not ordered:
+        cycle = "" if ordered else " INCREMENT 1 NO CYCLE"
+        case.report.aurora(
+            "error",
+            f"{name} does not hand out ids in order (CACHE {cache}): its runs are "
+            "refused; afterwards let sessions reconnect",
+            f"ALTER SEQUENCE {name} CACHE 1{cycle}",
+        )
+
+
 def check_updates(case: Case) -> None:
     """An UPDATE that leaves the watermark where it was is not seen."""
     name = case.column.name
+    if case.table.spec.id_lookback is not None:
+        case.add("note", f"{name} is an id: an UPDATE of a row is not seen")
+        return
     found = movers(case.cursor, case.relation, name)
     if {"O", "A"} & {*found.values()}:
         return
@@ -138,11 +196,13 @@ def check_updates(case: Case) -> None:
         fact = f"what moves {name} does not fire: trigger {', '.join(found)}"
         case.add("warning", fact, *_enabling(case, found, ""))
         return
-    source, zone = case.table.spec.source, case.table.spec.watermark_timezone
+    source, spec = case.table.spec.source, case.table.spec
     now = "pg_catalog.now()"
-    if case.column.contract.plain_type != "timestamp with time zone":
+    if spec.per_second:
+        now = f"pg_catalog.floor(EXTRACT(EPOCH FROM {now}) * {spec.per_second})"
+    elif case.column.contract.plain_type != "timestamp with time zone":
         # The assignment casts to a date.
-        now += f" AT TIME ZONE '{zone}'"
+        now += f" AT TIME ZONE '{spec.watermark_timezone}'"
     own = quote_postgres(f"{source.name[:40]}_moves")
     function = f"{quote_postgres(source.schema)}.{own}()"
     case.add(

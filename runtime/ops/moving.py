@@ -7,8 +7,10 @@ insertion serves tables whose rows never change.
 import re
 from typing import Any
 
-from runtime.contract.errors import ConfigError
+from runtime.contract.names import SourceName
+from runtime.contract.specs import INTEGERS, MOMENTS
 from runtime.ops.catalog import FoundColumn, Relation
+from runtime.ops.epochs import unit_of
 
 # Row triggers before UPDATE (bits of pg_trigger.tgtype).
 _TRIGGERS = """
@@ -24,7 +26,6 @@ FROM pg_catalog.pg_attrdef AS d
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 WHERE d.adrelid = %s AND a.attgenerated = ''
 """
-MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
 # Of names in lower case without underscores.
 _MOVES = re.compile(
     r"(row|rec|record|sys)?(last)?"
@@ -66,44 +67,42 @@ def movers(cursor: Any, relation: Relation, name: str) -> dict[str, str]:
     }
 
 
-def best_watermark(cursor: Any, relation: Relation) -> tuple[FoundColumn, str]:
-    """Return the column that tells best which rows are new, and why it does.
+def best_watermark(
+    cursor: Any, relation: Relation, source: SourceName
+) -> tuple[FoundColumn, str, str | None] | None:
+    """Return the column that tells best which rows are new.
 
     Args:
         cursor: Cursor on the database.
         relation: A table, or a view of one.
+        source: Its name.
 
-    Raises:
-        ConfigError: There is none.
+    Returns:
+        The column, why it serves, and the unit of one of integers; None when there is
+        none.
     """
     cursor.execute(_TRIGGERS, (relation.bottom.oid,))
     triggers = [row[:3] for row in cursor.fetchall() if row[3] in ("O", "A")]
     cursor.execute(_DEFAULTS, (relation.bottom.oid,))
     defaults = dict(cursor.fetchall())
     indexed = {index.attnums[0] for index in relation.indexes if index.attnums}
-    moments = [
-        (column, MOMENTS.index(column.contract.plain_type))
-        for column in relation.columns
-        if column.contract.plain_type in MOMENTS
-    ]
+    kinds = (*MOMENTS, *INTEGERS)
     ranked = []
-    for column, kind in moments:
+    for column in relation.columns:
+        if column.contract.plain_type not in kinds:
+            continue
         judged = _evidence(column, triggers, defaults.get(column.name, ""))
         if judged is not None:
-            rank, why = judged
-            order = (rank, column.nullable, column.attnum not in indexed, kind)
-            ranked.append((order, column, why))
-    if ranked:
-        _, column, why = min(ranked, key=lambda each: (each[0], each[1].attnum))
-        return column, why
-    names = ", ".join(column.name for column, _ in moments)
-    raise ConfigError(
-        "no column moves when a row is written",
-        got=f"dates and times: {names}" if names else None,
-        remedy="add updated_at timestamptz NOT NULL DEFAULT now() and a trigger that "
-        "moves it"
-        + (", or `aurora-sync table add` with one that serves" if names else ""),
-    )
+            kind = kinds.index(column.contract.plain_type)
+            order = (judged[0], column.nullable, column.attnum not in indexed, kind)
+            ranked.append((order, column.attnum, column, judged[1]))
+    for _, _, column, why in sorted(ranked, key=lambda each: each[:2]):
+        if column.contract.plain_type in MOMENTS:
+            return column, why, None
+        unit = unit_of(cursor, source, column.name)
+        if unit is not None:
+            return column, f"{why}; its values are times in {unit}", unit
+    return None
 
 
 def _evidence(

@@ -4,7 +4,7 @@ A key is proved by the database; a watermark is a promise of the writers. What i
 proposed says what it rests on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, Literal
 
@@ -15,12 +15,13 @@ from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import convert
 from runtime.contract.names import SourceName
 from runtime.contract.rules import spec_problems
-from runtime.contract.specs import TableSpec
+from runtime.contract.specs import INTEGERS, MOMENTS, TableSpec
 from runtime.contract.type_map import TypeRule, rule_for
 from runtime.contract.watermark_rules import changes_clocks
 from runtime.ops.catalog import FoundColumn, FoundIndex, Relation, read_relation
 from runtime.ops.discover import contract_of
-from runtime.ops.moving import MOMENTS, best_watermark
+from runtime.ops.epochs import appended, numbered_by_a_sequence, unit_of
+from runtime.ops.moving import best_watermark
 from runtime.ops.source import told
 
 _TABLES = """
@@ -33,6 +34,11 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
       AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY n.nspname, c.relname
+"""
+_SIZE = """
+SELECT pg_catalog.pg_size_pretty(COALESCE((
+  SELECT pg_catalog.sum(pg_catalog.pg_table_size(t.relid))
+  FROM pg_catalog.pg_partition_tree(%s::pg_catalog.oid::pg_catalog.regclass) AS t), 0))
 """
 
 
@@ -157,39 +163,86 @@ def _entry(
     """Return the best entry for a table and what it rests on.
 
     Raises:
-        ConfigError: There is no key or no watermark, or no table to have them.
+        ConfigError: There is no key, or no table to have one.
     """
     if relation is None or not relation.readable:
         # For the reason, which discovery knows; the names do not matter then.
         return _plain(source, ["any"], "any"), []
     key = [column.name for column in _key(relation)]
-    column, why = best_watermark(cursor, relation)
+    best = best_watermark(cursor, relation, source)
+    if best is None:
+        return _whole(cursor, relation, source, key)
+    column, why, unit = best
     entry, notes = _plain(source, key, column.name), [why]
+    if unit is not None:
+        entry["watermark_unit"] = unit
     if column.nullable:
         notes.append("rows without it go out when they are written")
     if not any(index.attnums[:1] == (column.attnum,) for index in relation.indexes):
         notes.append("no index on it")
-    if column.contract.plain_type != MOMENTS[0]:
+    if column.contract.plain_type in MOMENTS[1:]:
         entry["watermark_timezone"] = zone
         notes.append(f"it has no time zone: {zone}, the server's, is assumed")
         # One that is no zone here is told when the entry is judged.
         with suppress(KeyError, ValueError, OSError):
             if changes_clocks(zone):
                 entry["lookback"] = "PT90M"
-    exclude = _without_rule(relation, {*key, column.name})
+    _leave_behind(relation, {*key, column.name}, entry, notes)
+    return entry, notes
+
+
+def _whole(
+    cursor: Any, relation: Relation, source: SourceName, key: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Without a column that moves every run reads the whole table."""
+    entry, notes = _plain(source, key, None), ["no column moves when a row is written"]
+    cursor.execute(_SIZE, (relation.bottom.oid,))
+    notes.append(f"every run reads all of its {cursor.fetchone()[0]}")
+    column = numbered_by_a_sequence(cursor, source)
+    if column is not None and relation.kind == "r":
+        notes.append(appended(source, column, ",".join(key)))
+    _leave_behind(relation, {*key}, entry, notes)
+    return entry, notes
+
+
+def _leave_behind(
+    relation: Relation, needed: set[str], entry: dict[str, Any], notes: list[str]
+) -> None:
+    exclude = _without_rule(relation, needed)
     if exclude:
         entry["exclude"] = [each.name for each in exclude]
         types = ", ".join(f"{each.name} ({each.type})" for each in exclude)
         notes.append(f"left behind for their type: {types}")
-    return entry, notes
 
 
-def _plain(source: SourceName, key: list[str], watermark: str) -> dict[str, Any]:
-    return {
-        "table_name": str(source),
-        "watermark_col": watermark,
-        "primary_key": key[0] if len(key) == 1 else key,
-    }
+def _plain(source: SourceName, key: list[str], watermark: str | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"table_name": str(source)}
+    entry |= {"watermark_col": watermark} if watermark else {"mode": "full"}
+    return entry | {"primary_key": key[0] if len(key) == 1 else key}
+
+
+def completed(
+    connection: Any, entry: Mapping[str, Any], source: SourceName
+) -> dict[str, Any]:
+    """Return an entry with the unit of its watermark, where the values tell it.
+
+    Args:
+        connection: A session made by `runtime.ops.source.connect`.
+        entry: The entry as it is asked for.
+        source: The table.
+    """
+    entry = dict(entry)
+    if {"watermark_unit", "id_lookback"} & set(entry):
+        return entry
+    with told("Aurora"), closing(connection.cursor()) as cursor:
+        relation = read_relation(cursor, source)
+        for column in relation.columns if relation is not None else ():
+            whole = column.contract.plain_type in INTEGERS
+            if whole and column.name == entry.get("watermark_col"):
+                unit = unit_of(cursor, source, column.name)
+                entry |= {"watermark_unit": unit} if unit else {}
+        connection.rollback()
+    return entry
 
 
 def _without_rule(relation: Relation, needed: set[str]) -> list[FoundColumn]:

@@ -119,13 +119,14 @@ def test_a_database_of_ones_own_is_synced_and_verified(home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr + done.stdout
     entries = json.loads((home / "my/sync_config.json").read_text())["tables"]
-    assert {entry["table_name"]: entry["watermark_col"] for entry in entries} == {
+    assert {entry["table_name"]: entry.get("watermark_col") for entry in entries} == {
+        "public.country": None,
         "public.film": "last_update",
         "public.film_actor": "updated_at",
         "public.payment": "payment_date",
     }
     assert "public.log: not yet: no key" in done.stdout
-    assert "public.country: not yet: no column moves" in done.stdout
+    assert "public.country: key country_id; mode full, no column moves" in done.stdout
     told = done.stdout.splitlines()
     for row in ("public.film ", "public.film_actor", "public.payment"):
         assert any(line.startswith(row) and " equal " in line for line in told)

@@ -1,6 +1,7 @@
 """Each check of `doctor` on a real PostgreSQL: it finds its fault, and mends it."""
 
 from contextlib import closing
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,59 @@ class TestTables:
         source.sql("INSERT INTO {s}.t SELECT g FROM generate_series(1, 2) AS g")
         (finding,) = examined(source, table(source, **keys))
         assert (finding.check, finding.severity) == ("watermark", severity)
+
+    @pytest.mark.parametrize("value", ["'infinity'", "'-infinity'", "NULL"])
+    def test_an_infinite_watermark_is_counted_like_a_missing_one(
+        self, source, made, value
+    ):
+        source.sql("ALTER TABLE {s}.t ALTER at DROP NOT NULL")
+        source.sql(f"INSERT INTO {{s}}.t VALUES (1, {value})")
+        (finding,) = examined(source, table(source, null_watermark="fail"))
+        assert (finding.check, finding.severity) == ("watermark", "error")
+
+    def test_a_table_without_index_is_not_read_for_what_statistics_rule_out(
+        self, source, made
+    ):
+        """It may be large; each run counts anyway."""
+        source.sql(
+            "DROP INDEX {s}.t_at_idx", "ALTER TABLE {s}.t ALTER at DROP NOT NULL"
+        )
+        source.sql("INSERT INTO {s}.t VALUES (1, NOW())", "ANALYZE {s}.t")
+        source.sql("INSERT INTO {s}.t VALUES (2, NULL)")
+        strict = table(source, null_watermark="fail")
+        assert [each.check for each in examined(source, strict)] == ["watermark index"]
+        source.sql("ANALYZE {s}.t")
+        found = [each.check for each in examined(source, strict)]
+        assert found == ["watermark index", "watermark"]
+
+    def test_ids_that_come_in_no_order_are_an_error_with_its_remedy(self, source, made):
+        source.sql("CREATE SEQUENCE {s}.q OWNED BY {s}.t.id CACHE 20")
+        ids = table(source, watermark_col="id", id_lookback=1000)
+        note, error = sorted(examined(source, ids), key=lambda each: each.severity)[
+            ::-1
+        ]
+        assert (note.check, error.check) == ("updates", "sequence")
+        assert "CACHE 20" in error.fact
+        mend(source, error)
+        assert [each.check for each in examined(source, ids)] == ["updates"]
+        source.sql("DROP SEQUENCE {s}.q")
+        error, _ = examined(source, ids)
+        assert "no sequence belongs to id" in error.fact
+
+    @pytest.mark.parametrize(("unit", "per_second"), [("s", 1), ("ms", 1000)])
+    def test_the_trigger_of_an_epoch_writes_its_unit(
+        self, source, role, unit, per_second
+    ):
+        source.sql("CREATE TABLE {s}.t (id INT PRIMARY KEY, at BIGINT NOT NULL)")
+        source.sql("CREATE INDEX ON {s}.t (at)", "INSERT INTO {s}.t VALUES (1, 5)")
+        made = table(source, watermark_unit=unit)
+        for finding in examined(source, made):
+            mend(source, finding)
+        assert examined(source, made) == []
+        with source.admin.cursor() as cursor:
+            cursor.execute(f"UPDATE {source.schema}.t SET id = 2 RETURNING at")
+            (moved,) = cursor.fetchone()
+            assert abs(moved / per_second - time.time()) < 10
 
     def test_a_subscription_needs_a_trigger_that_always_fires(self, source, made):
         source.sql(

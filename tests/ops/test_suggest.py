@@ -1,6 +1,7 @@
 """What is proposed for a table, and what it is said to rest on."""
 
 import json
+import re
 import threading
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from infra.local.postgres import aurora_dsn
 from runtime.contract.errors import ConfigError
 from runtime.contract.loader import load_specs, load_tables
+from runtime.contract.names import SourceName
 from runtime.ops.contracts import add
 from runtime.ops.source import connect
-from runtime.ops.suggest import Proposal, suggest
+from runtime.ops.suggest import Proposal, completed, suggest
 
 AT = "timestamptz NOT NULL"
 
@@ -120,12 +122,61 @@ class TestWatermark:
         assert found["watermark_col"] == "modified_at"
 
     @pytest.mark.parametrize(
-        "column", ["hire_date date", "due_at timestamptz", "n int"]
+        "column", ["hire_date date", "due_at timestamptz", "n int", "updated_at int"]
     )
-    def test_a_date_that_tells_nothing_of_writes_is_not_proposed(self, source, column):
-        text = reason(source, f"id int PRIMARY KEY, {column}")
-        assert "no column moves" in text
-        assert ("table add" in text) == (column != "n int")
+    def test_without_a_column_that_moves_it_is_read_whole(self, source, column):
+        found = proposed(source, f"id int PRIMARY KEY, {column}")
+        assert found.entry == {
+            "table_name": f"{source.schema}.t",
+            "mode": "full",
+            "primary_key": "id",
+        }
+        assert "no column moves" in found.notes[0]
+        assert re.fullmatch(r"every run reads all of its \d+ \w+", found.notes[1])
+        assert len(found.notes) == 2
+
+    def test_where_a_sequence_numbers_rows_the_cheaper_way_is_told(self, source):
+        found = proposed(source, "id bigserial PRIMARY KEY, n int")
+        assert found.entry is not None and found.entry["mode"] == "full"
+        way = f"table add {source.schema}.t --key id --watermark id --id-lookback 1000"
+        assert way in found.notes[2]
+        source.sql("ALTER SEQUENCE {s}.t_id_seq CACHE 20")
+        [found] = suggest(source.session, (), [f"{source.schema}.t"])
+        assert len(found.notes) == 2
+
+    @pytest.mark.parametrize(
+        ("kind", "values", "unit"),
+        [
+            ("int", "(1, 1700000000), (2, 0)", "s"),
+            ("bigint", "(1, 1700000000000), (2, NULL)", "ms"),
+            ("bigint", "(1, 1700000000000000)", "us"),
+            ("bigint", "(1, 17), (2, 1700000000)", None),
+            ("bigint", "(1, 20231114)", None),
+        ],
+    )
+    def test_an_integer_is_a_time_when_its_values_are(self, source, kind, values, unit):
+        found = proposed(
+            source,
+            f"id int PRIMARY KEY, updated_at {kind}",
+            f"INSERT INTO {{s}}.t VALUES {values}",
+        )
+        assert found.entry is not None
+        assert found.entry.get("watermark_unit") == unit
+        assert ("watermark_col" in found.entry) == (unit is not None)
+        asked = {"table_name": f"{source.schema}.t", "watermark_col": "updated_at"}
+        name = SourceName.parse(asked["table_name"])
+        known = asked | ({"watermark_unit": unit} if unit else {})
+        assert completed(source.session, asked, name) == known
+        ids = asked | {"id_lookback": 5}
+        assert completed(source.session, ids, name) == ids
+
+    def test_a_moment_goes_before_an_integer(self, source):
+        found = entry(
+            source,
+            f"id int PRIMARY KEY, updated bigint NOT NULL, updated_at {AT}",
+            "INSERT INTO {s}.t VALUES (1, 1700000000000, NOW())",
+        )
+        assert found["watermark_col"] == "updated_at"
 
     def test_a_naive_one_is_in_the_servers_zone(self, source):
         name = source.admin.info.dbname
