@@ -127,16 +127,24 @@ class CloudTarget(Target):
 
     def export_role(self) -> str | None:
         """Return what the cluster behind the writer's endpoint is associated with."""
+        roles = self._cluster.get("AssociatedRoles", [])
+        found = (r["RoleArn"] for r in roles if r.get("FeatureName") == "s3Export")
+        return next(found, None)
+
+    def cluster_id(self) -> str | None:
+        """Return the resource id of the cluster behind the writer's endpoint."""
+        return self._cluster.get("DbClusterResourceId")
+
+    @cached_property
+    def _cluster(self) -> dict[str, Any]:
         pages = self.client("rds").get_paginator("describe_db_clusters").paginate()
-        roles = (
-            role
+        found = (
+            cluster
             for page in pages
             for cluster in page["DBClusters"]
             if cluster.get("Endpoint") == self._settings.aurora_host
-            for role in cluster.get("AssociatedRoles", [])
         )
-        found = (r["RoleArn"] for r in roles if r.get("FeatureName") == "s3Export")
-        return next(found, None)
+        return next(found, {})
 
     def rule(self, source: SourceName) -> str:
         """Return the name of a table's rule."""

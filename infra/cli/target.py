@@ -127,6 +127,10 @@ class LocalTarget(Target):
         role: str | None = self._parts.fact("aurora_role_arn")
         return role
 
+    def cluster_id(self) -> str | None:
+        """Return what the database is told apart by."""
+        return postgres.resource_id(self._parts)
+
     def rule(self, source: SourceName) -> str:
         """Return the name of a table's rule."""
         return rule_name(LOCAL, source)

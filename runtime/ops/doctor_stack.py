@@ -43,6 +43,8 @@ def examine_stack(report: Report, specs: Sequence[TableSpec], site: Site) -> Sta
     for spec in specs:
         with report.check("runs", str(spec.source), "the last one ended well"):
             _runs(report, states.get(spec.source), spec.source, site)
+    with report.check("cluster", settings.aurora_host, "the one that was deployed"):
+        _cluster(report, settings.aurora_cluster_id, site)
     with report.check("bucket", settings.bucket, "there, and tells of new files"):
         _bucket(report, settings, site)
     with report.check("vault", settings.vault_addr, "open, with the exporter's roles"):
@@ -111,6 +113,17 @@ def _runs(
         told = str(state.refusal.get("message")).removesuffix(f"; {remedy}")
         fact = f"run of {state.refusal.get('at')} failed: {told}"
         report.add("error", fact, remedy or again)
+
+
+def _cluster(report: Report, deployed: str, site: Site) -> None:
+    now = site.cluster_id()
+    if deployed and now and now != deployed:
+        report.shell(
+            "error",
+            f"leads to {now} now, and {deployed} was deployed: restored or switched. "
+            "Deploy; then each table is refused until `aurora-sync accept-source`",
+            site.deploy,
+        )
 
 
 def _bucket(report: Report, settings: ExporterSettings, site: Site) -> None:

@@ -109,6 +109,13 @@ class Site(ABC):
         """Return the ARN of the role with which the cluster writes to S3."""
 
     @abstractmethod
+    def cluster_id(self) -> str | None:
+        """Return the resource id of the cluster that the function reads, as it is now.
+
+        None when it cannot be told.
+        """
+
+    @abstractmethod
     def rule(self, source: SourceName) -> str:
         """Return the name of a table's schedule rule."""
 

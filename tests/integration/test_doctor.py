@@ -161,11 +161,31 @@ def test_deletes_that_the_brake_has_stopped(doctor):
         doctor.sandbox.snowflake(
             "INSERT INTO ANALYTICS.SYNC.RECONCILES VALUES "
             f"('{doctor.table.contract.table}', 'seal', 'stamp', 0, 300, 120, "
-            f"'{decision}', '2026-01-01 00:00:0{second}')"
+            f"'{decision}', '2026-01-01 00:00:0{second}', 0)"
         )
         found = doctor.findings()
         assert [each["check"] for each in found] == ["deletes"] * (2 - second)
         assert all("120 of 300 rows" in each["fact"] for each in found)
+
+
+def test_a_cluster_that_was_restored_under_its_name(doctor):
+    """The function knows the one that was deployed."""
+    client, name = doctor.sandbox.aws("lambda"), doctor.sandbox.outputs["function"]
+    found = client.get_function_configuration(FunctionName=name)
+    known = found["Environment"]["Variables"]
+    assert known["SYNC_AURORA_CLUSTER_ID"].startswith("cluster-")
+    client.update_function_configuration(
+        FunctionName=name,
+        Environment={"Variables": known | {"SYNC_AURORA_CLUSTER_ID": "cluster-OLD"}},
+    )
+    client.get_waiter("function_active_v2").wait(
+        FunctionName=name, WaiterConfig={"Delay": 1}
+    )
+    (finding,) = doctor.findings()
+    assert (finding["check"], finding["severity"]) == ("cluster", "error")
+    assert "cluster-OLD was deployed" in finding["fact"]
+    doctor.mend([finding])
+    assert doctor.findings() == []
 
 
 def test_a_lease_that_its_run_left_behind(doctor):

@@ -63,6 +63,9 @@ class Nowhere(Site):
     def export_role(self) -> str | None:
         return self.role
 
+    def cluster_id(self) -> str | None:
+        return None
+
     def rule(self, source: Any) -> str:
         return "rule"
 
