@@ -1,12 +1,15 @@
 """A source table that changes, all the way: refusal, refresh, deployment, back-fill."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli.app import app
 from infra.local import postgres
 from runtime.contract.loader import load_tables
 from runtime.contract.specs import Table
@@ -41,6 +44,18 @@ class Drifting:
         sandbox.tables = list(load_tables(sandbox.config))
         sandbox.deploy()
         return done
+
+    def status(self) -> dict[str, Any]:
+        where = [
+            "--dir",
+            str(self.sandbox.folder),
+            "--config",
+            str(self.sandbox.config),
+        ]
+        name = self.table.spec.table_name
+        result = CliRunner().invoke(app, ["status", name, "--json", *where])
+        [found] = json.loads(result.stdout)
+        return dict(found)
 
     def land(self, stamp: str, run: str, line: str) -> None:
         """Let a file of the first contract arrive."""
@@ -91,6 +106,7 @@ def test_a_table_that_changes_arrives_as_it_has_become(drifting: Drifting) -> No
     sandbox.aurora(f"UPDATE {table.spec.source.sql} SET again = 7 WHERE id = 1")
     answer = sandbox.tick(table)
     assert (answer["status"], answer["error"]["code"]) == ("failed", "drift")
+    assert drifting.status()["state"] == "refused"
 
     done = drifting.refresh()
     assert done.waiting == ("amount", "again")
@@ -122,6 +138,7 @@ def test_a_table_that_changes_arrives_as_it_has_become(drifting: Drifting) -> No
     sandbox.aurora(f"INSERT INTO {table.spec.source.sql} (id) VALUES (4)")
     answer = sandbox.sync(table)
     assert answer.get("drift", []) == []
+    assert drifting.status()["refusal"] is None
     found = drifting.target("id, note, again, amount::VARCHAR")
     assert found[:2] == [(1, "n", 7, "0.2501"), (2, "n", None, "0.5001")]
     assert found[3] == (4, None, None, None)
