@@ -26,6 +26,7 @@ from tests.benchmarks.evaluation import SIZES, evaluation
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.ground import Ground, prepared
 from tests.benchmarks.peers import PEERS, Peer, PeerError, dlt_to_s3
+from tests.benchmarks.verifying import compared
 
 OUTPUT = ROOT / "build" / "bench.jsonl"
 _DOCUMENT, _RECORD = ROOT / "docs" / "BENCHMARKS.md", ROOT / "docs" / "benchmarks.jsonl"
@@ -58,6 +59,8 @@ def main() -> None:
             ours.cold_import(ground.folder / "exporter.zip", figures, 7)
             peers = [] if wanted.no_peers else _installed(figures)
             _loads(ground, figures, peers, wanted.repeats, Path(made))
+            _say("verify")
+            compared(ground, figures, wanted.repeats)
     _say("evaluation of the program")
     sizes = SIZES if wanted.rows > 100_000 else (2, 10, 50)
     evaluation(figures, sizes, wanted.repeats)

@@ -35,6 +35,7 @@ def test_a_small_run_measures_everything_but_the_peers(tmp_path: Path) -> None:
     # Seconds depend on the machine; these do not.
     assert promises["idle sync"]["met"]
     assert promises["memory"]["met"]
+    assert promises["memory of verify"]["met"]
     assert promises["full load"]["met"] is None
 
 
