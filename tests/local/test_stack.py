@@ -183,7 +183,7 @@ def test_a_wrong_config_changes_nothing(own: Sandbox) -> None:
     good = own.config.read_text()
     own.config.write_text('{"tables": [{"table_name": "public.x"}]}')
     try:
-        with pytest.raises(ConfigError, match="watermark_col"):
+        with pytest.raises(ConfigError, match="primary_key"):
             own.deploy()
     finally:
         own.config.write_text(good)
