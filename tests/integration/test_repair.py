@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from infra.cli.app import app
 from runtime.contract.specs import Table
+from runtime.ops import repair
 from tests.integration.conftest import Sandbox
 
 TARGET = "ANALYTICS.PUBLIC.{}"
@@ -81,6 +82,27 @@ def test_a_named_row_is_exported_again_and_explained(sandbox, table):
     [*_, last] = found["rows"][0]["versions"]
     assert (last["mode"], last["fate"]) == ("repair", "in the target")
     assert repaired(sandbox, table)[-1] == (1, True)
+    # The same file once more, as a sweep loads it.
+    landing = f"ANALYTICS.LANDING.PUBLIC__{table.spec.source.name.upper()}"
+    sandbox.snowflake(
+        f"INSERT INTO {landing} SELECT * FROM {landing} "
+        f"WHERE file_name = '{last['file']}'"
+    )
+    sandbox.quiet(table)
+    again = run(sandbox, "explain", name, *key)
+    assert again["verdict"] == "equal on both sides"
+    assert [each["fate"] for each in again["versions"]] == [
+        each["fate"] for each in found["rows"][0]["versions"]
+    ]
+
+
+def test_many_keys_go_in_events_of_bounded_size(sandbox, table, monkeypatch):
+    monkeypatch.setattr(repair, "MOST_KEYS", 2)
+    target = TARGET.format(table.spec.source.name.upper())
+    sandbox.snowflake(f"DELETE FROM {target} WHERE n IN (21, 22, 23)")
+    found = run(sandbox, "repair", table.spec.table_name)
+    assert (found["key_count"], found["sound"]) == (3, True)
+    assert repaired(sandbox, table)[-2:] == [(2, True), (1, True)]
 
 
 def test_a_key_with_a_value_missing_is_refused(sandbox, table):
