@@ -164,7 +164,7 @@ def test_while_a_load_is_under_way_nothing_is_compared(sandbox, table):
     manifests = "ANALYTICS.SYNC.MANIFESTS"
     body = (
         f'{{"table": "{table.spec.table_name}", "seq": 900, "run": "r", '
-        '"mode": "first_load", "generation": 2, "high": null, "files": []}'
+        '"mode": "first_load", "generation": 1, "high": null, "files": []}'
     )
     sandbox.snowflake(
         f"INSERT INTO {manifests} (file_name, loaded_at, body) "
