@@ -1,0 +1,1 @@
+"""Faults at every step, by seed: no row is lost, stale, back or doubled."""

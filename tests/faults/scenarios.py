@@ -1,0 +1,121 @@
+"""Scenarios: one for each cell of the fault matrix, and as many as wanted by seed."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.faults.faulty import CELLS, CUT_STEPS, LOAD_STEPS, Fault
+from tests.faults.world import World
+
+# Small enough that a dozen rows are several chunks.
+CHUNKED: dict[str, Any] = {"chunk_bytes": 6000, "rows": 12}
+EVENTS = ("all", "shuffled", "some", "one lost", "one half", "one twice")
+CHANGES = ("insert", "update", "delete", "replace")
+
+
+def cell(world: World, step: str, kind: str) -> None:
+    """One fault of a kind at a step, between ordinary work."""
+    chance = random.Random(f"{step} {kind}")
+    chunked = step in LOAD_STEPS + CUT_STEPS
+    world.begin(**(CHUNKED if chunked else {}))
+    if not chunked:
+        world.sync()
+        world.deliver("all", chance)
+        world.merge()
+    for key, change in enumerate(CHANGES, start=3):
+        world.write(change, key)
+    world.sync(Fault(step=step, kind=kind), reconcile=True)
+    for key, change in enumerate(reversed(CHANGES), start=4):
+        world.write(change, key)
+    world.deliver("shuffled", chance)
+    world.merge()
+    world.observe()
+    world.settle()
+
+
+def by_seed(world: World, seed: int) -> None:
+    """A scenario of drawn steps; the same ones for the same seed."""
+    chance = random.Random(seed)
+    world.begin(**(CHUNKED if chance.random() < 0.25 else {}))
+    acts: list[tuple[int, Callable[[World, random.Random], None]]] = [
+        (5, _write),
+        (2, _open),
+        (3, _write_in),
+        (2, _close),
+        (6, _sync),
+        (5, _deliver),
+        (4, _merge),
+        (1, lambda world, _: world.clock_jumps()),
+        (1, lambda world, _: world.sweep()),
+    ]
+    for _ in range(chance.randint(8, 16)):
+        [(_, act)] = chance.choices(acts, [weight for weight, _ in acts])
+        act(world, chance)
+        world.observe()
+    if chance.random() < 0.3:
+        world.add_column()
+        for act in (_sync, _write, _sync, _deliver, _merge):
+            act(world, chance)
+            world.observe()
+    world.settle()
+
+
+def _write(world: World, chance: random.Random) -> None:
+    for _ in range(chance.randint(1, 4)):
+        if keys := world.free_keys():
+            world.write(chance.choice(CHANGES), chance.choice(keys))
+
+
+def _open(world: World, chance: random.Random) -> None:
+    if len(world.writers) < 3:
+        world.open()
+
+
+def _write_in(world: World, chance: random.Random) -> None:
+    able = [writer for writer in world.writers if not writer.prepared]
+    if able:
+        writer = chance.choice(able)
+        keys = sorted(writer.keys | set(world.free_keys()))
+        world.write_in(writer, chance.choice(CHANGES), chance.choice(keys))
+
+
+def _close(world: World, chance: random.Random) -> None:
+    if world.writers:
+        writer = chance.choice(world.writers)
+        verb = chance.choice(("COMMIT", "COMMIT", "COMMIT", "ROLLBACK", "PREPARE"))
+        if verb != "PREPARE":
+            world.close(writer, verb)
+        elif not writer.prepared:
+            world.prepare(writer)
+
+
+def _sync(world: World, chance: random.Random) -> None:
+    fault = None
+    if chance.random() < 0.6:
+        step = chance.choice(list(CELLS))
+        skip = chance.choice((0, 0, 0, 1, 2))
+        fault = Fault(step=step, kind=chance.choice(CELLS[step]), skip=skip)
+    seconds = chance.choice((60, 60, 60, 0.001))
+    world.sync(fault, reconcile=chance.random() < 0.3, seconds=seconds)
+
+
+def _deliver(world: World, chance: random.Random) -> None:
+    world.deliver(chance.choice(EVENTS), chance)
+
+
+def _merge(world: World, chance: random.Random) -> None:
+    fail_after = None
+    if chance.random() < 0.4:
+        fail_after = chance.randint(0, world.warehouse.statements)
+    world.merge(fail_after)
+
+
+def empty_cells(hits: Counter[tuple[str, str]]) -> list[str]:
+    """Return the cells of the matrix in which nothing has happened yet."""
+    return [
+        f"{kind} at {step}"
+        for step, kinds in CELLS.items()
+        for kind in kinds
+        if not hits[step, kind]
+    ]
