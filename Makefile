@@ -19,7 +19,7 @@ COMPILE := env CUSTOM_COMPILE_COMMAND="make lock" PIP_CONFIG_FILE=/dev/null \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup prerequisites demo test unit check format bundle golden bench mutants lock upgrade clean
+.PHONY: help setup prerequisites demo test nightly unit check format bundle golden bench mutants lock upgrade clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test: setup ## Run every test, unit tests first, then hold the coverage floors
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report --include 'runtime/contract/*' --fail-under $(CONTRACT_FLOOR)
 	$(BIN)/coverage report --include 'runtime/exporter/*' --fail-under $(EXPORTER_FLOOR)
+
+nightly: setup ## Run 2000 scenarios of faults by seed (NIGHTLY="--seed 5000")
+	$(BIN)/python -m tests.faults $(NIGHTLY)
 
 unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest -m "not integration and not slow"

@@ -26,7 +26,7 @@ SQL_KINDS = (*KILLS, "session ended", *BETWEEN)
 LOCK_KINDS = ("table rewritten", "table truncated", "column added")
 CLIENT_STEPS = ("lease", "follow", "manifest", "ledger", "release")
 LOAD_STEPS = ("chunk note", "chunks read")
-SQL_STEPS = ("safe high", "prepared", "window", "lock", "export", "commit")
+SQL_STEPS = ("safe high", "window", "lock", "export", "commit")
 CUT_STEPS = ("cut", "bounds")
 VAULT_STEP = "credentials"
 VAULT_KINDS = (*KILLS, "refused", *BETWEEN)
@@ -38,7 +38,6 @@ CELLS: dict[str, tuple[str, ...]] = {
 }
 _SQL = {
     "pg_stat_activity": "safe high",
-    "pg_prepared_xacts": "prepared",
     "GREATEST(high": "window",
     "LOCK TABLE": "lock",
     "query_export_to_s3": "export",

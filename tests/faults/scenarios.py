@@ -93,8 +93,10 @@ def _close(world: World, chance: random.Random) -> None:
 def _sync(world: World, chance: random.Random) -> None:
     fault = None
     if chance.random() < 0.6:
-        step = chance.choice(list(CELLS))
-        skip = chance.choice((0, 0, 0, 1, 2))
+        chunked = world.here.around.settings.chunk_bytes == CHUNKED["chunk_bytes"]
+        rare = () if chunked else LOAD_STEPS + CUT_STEPS
+        step = chance.choice([step for step in CELLS if step not in rare])
+        skip = chance.choice((0, 0, 0, 0, 1, 2))
         fault = Fault(step=step, kind=chance.choice(CELLS[step]), skip=skip)
     seconds = chance.choice((60, 60, 60, 0.001))
     world.sync(fault, reconcile=chance.random() < 0.3, seconds=seconds)

@@ -12,7 +12,7 @@ from tests.faults.conftest import MARKS, told
 from tests.faults.scenarios import EVENTS, by_seed
 
 pytestmark = MARKS
-FIRST, COUNT = (int(n) for n in os.environ.get("FAULTS_SEEDS", "1:40").split(":"))
+FIRST, COUNT = (int(n) for n in os.environ.get("FAULTS_SEEDS", "1:25").split(":"))
 # Where one of the processes of a night tells how far it is.
 REPORT = os.environ.get("FAULTS_REPORT")
 

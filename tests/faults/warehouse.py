@@ -12,12 +12,12 @@ import sqlglot
 from infra.local.adapter.snowflake_text import render
 from infra.local.parts import LocalStack
 from infra.local.snowflake import repairs, shared
+from infra.local.snowflake.bodies import read_block
 from infra.local.snowflake.copy import Copy, read_copy
 from infra.local.snowflake.engine import Engine
 from infra.local.snowflake.files import fetched, rows_view
 from infra.local.snowflake.reader import Reader
 from infra.local.snowflake.streams import Touched
-from infra.local.snowflake.tasks import read_block
 from runtime.contract.dialect import DIALECT
 from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.snowflake_names import (
