@@ -10,7 +10,15 @@ from tests.faults.world import World
 
 # Small enough that a dozen rows are several chunks.
 CHUNKED: dict[str, Any] = {"chunk_bytes": 6000, "rows": 12}
-EVENTS = ("all", "shuffled", "some", "one lost", "one half", "one twice")
+EVENTS = (
+    "all",
+    "shuffled",
+    "newest first",
+    "some",
+    "one lost",
+    "one half",
+    "one twice",
+)
 CHANGES = ("insert", "update", "delete", "replace")
 
 
@@ -40,16 +48,16 @@ def by_seed(world: World, seed: int) -> None:
     world.begin(**(CHUNKED if chance.random() < 0.25 else {}))
     acts: list[tuple[int, Callable[[World, random.Random], None]]] = [
         (5, _write),
-        (2, _open),
-        (3, _write_in),
-        (2, _close),
-        (6, _sync),
+        (3, _open),
+        (5, _write_in),
+        (3, _close),
+        (8, _sync),
         (5, _deliver),
         (4, _merge),
         (1, lambda world, _: world.clock_jumps()),
         (1, lambda world, _: world.sweep()),
     ]
-    for _ in range(chance.randint(8, 16)):
+    for _ in range(chance.randint(10, 20)):
         [(_, act)] = chance.choices(acts, [weight for weight, _ in acts])
         act(world, chance)
         world.observe()
