@@ -104,6 +104,11 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Which field of the ledger's state keeps the plan."""
         return "reconcile" if self.keys_only else "load"
 
+    @property
+    def notes(self) -> str:
+        """Name of its finished chunks' notes: one run may carry out two plans."""
+        return f"{self.id}-keys" if self.keys_only else self.id
+
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "Plan":
         """Read a plan as the ledger keeps it."""

@@ -118,7 +118,7 @@ class Exports:
 
     def _finished(self, plan: Plan) -> dict[int, ExportedFile | None]:
         ledger, several = self.lease.ledger, len(plan.chunks) > 1
-        done = ledger.chunks(plan.id) if several else {}
+        done = ledger.chunks(plan.notes) if several else {}
         longest, fresh = 0.0, 0
         for number, chunk in enumerate(plan.chunks):
             if number in done:
@@ -133,7 +133,7 @@ class Exports:
                     break
                 raise
             if several:
-                ledger.finish_chunk(plan.id, number, done[number])
+                ledger.finish_chunk(plan.notes, number, done[number])
             longest = max(longest, time.monotonic() - begun)
             fresh += 1
         return done

@@ -140,7 +140,7 @@ def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
         elif lease.state.load is not None:
             plan = Plan.read(lease.state.load)
             keys = {file.key for file in manifest.files}
-            done = ledger.chunks(plan.id)
+            done = ledger.chunks(plan.notes)
             found = {n for n, file in done.items() if file and file.key in keys}
             committed = tuple(sorted(found | set(plan.committed)))
             plan = msgspec.structs.replace(plan, committed=committed)

@@ -352,6 +352,15 @@ def test_a_manifest_that_lands_twice_is_one_link(shop):
     assert shop.status() == (2, "2026-01-02", None)
 
 
+def test_a_file_that_two_links_promise_holds_both_up(shop):
+    file = shop.land(1, row(1))
+    for seq in (2, 1):
+        shop.commit(seq, (file, 1))
+    assert shop.status()[0] == 0
+    shop.merge()
+    assert shop.status() == (2, "2026-01-02", None)
+
+
 # --- deletes
 
 

@@ -111,6 +111,18 @@ def test_rows_come_before_keys_in_the_same_run(scene, orders):
     assert keys_of(scene, keys) == ["1", "2", "3", "4"]
 
 
+def test_the_chunks_of_rows_are_not_taken_for_those_of_keys_in_the_same_run(
+    scene, orders
+):
+    fill(scene)
+    scene.run(orders, reconcile=True, chunk_bytes=8_192)
+    rows, keys = scene.manifests(orders)
+    assert len(rows.files) > 1
+    check(scene, orders, 300)
+    assert {file.columns for file in keys.files} == {1}
+    assert not {file.key for file in rows.files} & {file.key for file in keys.files}
+
+
 def test_an_empty_table_has_a_seal_and_no_keys(scene, orders):
     scene.run(orders)
     scene.run(orders, reconcile=True)
