@@ -42,6 +42,20 @@ def cell(world: World, step: str, kind: str) -> None:
     world.settle()
 
 
+def lake_cell(world: World, how: str, fail_after: int | None = None) -> None:
+    """One way in which events arrive, or a task that fails, between ordinary work."""
+    chance = random.Random(how)
+    world.begin(**CHUNKED)
+    for fails, reconcile in ((fail_after, False), (None, True)):
+        for key, change in enumerate(CHANGES, start=3):
+            world.write(change, key)
+        world.sync(reconcile=reconcile)
+        world.deliver(how, chance)
+        world.merge(fails)
+        world.observe()
+    world.settle()
+
+
 def by_seed(world: World, seed: int) -> None:
     """A scenario of drawn steps; the same ones for the same seed."""
     chance = random.Random(seed)

@@ -294,7 +294,7 @@ class World:
         """Let events arrive: all, shuffled, some, newest first, or a fault for one."""
         self._say(f"deliver {how}: {len(self.waiting)} waiting")
         now, self.waiting = self.waiting, []
-        self.hits["events", how] += bool(now)
+        arrived = bool(now)
         if how == "shuffled":
             chance.shuffle(now)
         if how == "newest first":
@@ -303,11 +303,13 @@ class World:
             chance.shuffle(now)
             half = len(now) // 2
             now, self.waiting = now[:half], now[half:]
-        special = chance.choice(now) if now else ""
+        able = [key for key in now if how != "one half" or key.startswith("exports")]
+        special = chance.choice(able) if able else ""
+        self.hits["events", how] += bool(special or (arrived and how == "some"))
         for key in now:
             if key == special and how == "one lost":
                 self.lost.add(key)
-            elif key == special and how == "one half" and key.startswith("exports"):
+            elif key == special and how == "one half":
                 self.warehouse.arrive(key, rows=chance.randint(1, 3))
                 self.lost.add(key)
             else:

@@ -5,7 +5,7 @@ WITH promised AS (
   FROM SHOP_DEV.SYNC.MANIFESTS AS m,
     LATERAL FLATTEN(INPUT => m.body:files) AS f
   QUALIFY ROW_NUMBER() OVER (
-    PARTITION BY f.value:key::VARCHAR ORDER BY m.loaded_at) = 1
+    PARTITION BY m.file_name, f.value:key::VARCHAR ORDER BY m.loaded_at) = 1
 ),
 spans AS (
   SELECT file_name, first_row, last_row, rows_applied, merged_at,
