@@ -61,7 +61,9 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             drop_public_schema_on_creation=True,
             opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
-        loader, reader = self._role("LOADER"), self._role("READER")
+        objects = args.settings.objects
+        loader = self._role("loader", objects.loader)
+        reader = self._role("reader", objects.reader)
         self._account_rights(loader, reader, args)
         self._own_schemas(loader, reader)
         for schema in sorted({table.spec.target[0] for table in args.tables}):
@@ -74,15 +76,12 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         ).apply(lambda known: str(known[0]).strip('"'))
         self.register_outputs({"loader": self.loader, "reader": self.reader})
 
-    def _role(self, kind: str) -> snowflake.AccountRole:
+    def _role(self, kind: str, name: str) -> snowflake.AccountRole:
         role = snowflake.AccountRole(
-            f"{self._name}-{kind.lower()}",
-            # Roles belong to the account, so the database tells stacks apart.
-            name=f"{self._wanted.database}_{kind}",
-            opts=self._child,
+            f"{self._name}-{kind}", name=name, opts=self._child
         )
         held = snowflake.GrantAccountRole(
-            f"{self._name}-{kind.lower()}-held",
+            f"{self._name}-{kind}-held",
             role_name=role.name,
             parent_role_name=self._wanted.role,
             opts=self._child,

@@ -70,6 +70,19 @@ class SnowflakeObjects:
         """Return the full, quoted name of an object."""
         return ".".join(quote_snowflake(part) for part in (self.database, schema, name))
 
+    @property
+    def loader(self) -> str:
+        """Stored name of the role that owns what moves rows, and runs the tasks.
+
+        Roles belong to the account, so the database tells stacks apart.
+        """
+        return f"{self.database}_LOADER"
+
+    @property
+    def reader(self) -> str:
+        """Stored name of the role that sees targets and status."""
+        return f"{self.database}_READER"
+
     def landing(self, table: Table, suffix: str = "") -> str:
         """Return the stored name of a table's object in the landing schema."""
         return landing_name(table.spec.source) + suffix

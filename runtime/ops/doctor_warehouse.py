@@ -8,15 +8,12 @@ from typing import Any
 from runtime.contract.names import SourceName, literal, quote_snowflake_column
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
-from runtime.contract.snowflake_sql import copy_statement
+from runtime.contract.snowflake_sweep import LATE_MINUTES
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 from runtime.ops.deletes import Decision, last_decisions
 from runtime.ops.findings import Report, Site
 from runtime.ops.warehouse import Warehouse
-
-# Longer than a file needs from Aurora's commit to the merge, also on a busy account.
-LATE_MINUTES = 15
 
 
 def examine_warehouse(
@@ -52,7 +49,7 @@ def examine_warehouse(
         with report.check("task", name, "runs, and its last run ended well"):
             _task(report, warehouse, table, site)
         with report.check("files", name, f"all of {LATE_MINUTES} minutes ago are in"):
-            _files(report, warehouse, table, states.get(table.spec.source))
+            _files(report, warehouse, table, states.get(table.spec.source), site)
         with report.check("quarantine", name, "empty"):
             _quarantine(report, warehouse, table)
 
@@ -72,13 +69,12 @@ def _objects(report: Report, warehouse: Warehouse, table: Table, site: Site) -> 
     place, shown = objects.qualified(LANDING, stream), warehouse.shown(
         "STREAMS", stream
     )
-    if shown is None:
-        lacking.append(place)
-    elif str(shown["stale"]).lower() == "true":
+    if shown is None or str(shown["stale"]).lower() == "true":
+        state = "stale" if shown else "missing"
         report.shell(
             "error",
-            f"stream {place} is stale: what landed since is not merged",
-            site.deploy,
+            f"stream {place} is {state}: what landed since is not merged",
+            _sweep(table, site),
         )
     for missing in lacking:
         report.shell("error", f"{missing} is missing", site.deploy)
@@ -113,35 +109,34 @@ def _task(report: Report, warehouse: Warehouse, table: Table, site: Site) -> Non
 
 
 def _files(
-    report: Report, warehouse: Warehouse, table: Table, state: LedgerState | None
+    report: Report,
+    warehouse: Warehouse,
+    table: Table,
+    state: LedgerState | None,
+    site: Site,
 ) -> None:
     """Compare what was exported a while ago with what has arrived and merged."""
-    pipe, manifests = warehouse.pipes(table)
+    name, again = table.contract.table, _sweep(table, site)
     failed = warehouse.failed_file(table)
     if failed:
-        report.snowflake(
-            "error",
-            f"{failed}. No pipe tries it again; once the cause is mended, load it by "
-            "name, with FILES = ('…') added to this statement",
-            copy_statement(warehouse.objects, table),
-        )
-    name = table.contract.table
+        fact = f"{failed}. It is tried less and less often; once the cause is mended:"
+        report.shell("error", fact, again)
     for row in [] if failed else _late_runs(warehouse, table):
         fact = f"{row['files']} files of run {row['run']}, exported {row['since']}, "
-        if row["landed"]:
-            fact += "landed and are not merged"
-            task = warehouse.objects.qualified(LANDING, warehouse.objects.task(table))
-            report.snowflake("error", fact, f"EXECUTE TASK {task}")
-        else:
-            fact += "have not landed"
-            # A pipe that was made anew would load older runs once more.
-            remedy = f"ALTER PIPE {pipe} REFRESH PREFIX = {literal(row['run'] + '/')}"
-            report.snowflake("error", fact, remedy)
+        fact += "landed and are not merged" if row["landed"] else "have not landed"
+        report.shell("error", fact, again)
     progress = warehouse.progress([name]).get(name)
     arrived = progress.last_seq if progress else 0
     if state is not None and arrived < state.seq and _is_late(state):
         fact = f"manifests {arrived + 1} to {state.seq} have not arrived"
-        report.snowflake("error", fact, f"ALTER PIPE {manifests} REFRESH")
+        # Nothing newer tells the sweep that they are missing.
+        report.snowflake(
+            "error", fact, f"ALTER PIPE {warehouse.pipes(table)[1]} REFRESH"
+        )
+
+
+def _sweep(table: Table, site: Site) -> str:
+    return f"aurora-sync sweep {shlex.quote(table.contract.table)}{site.options}"
 
 
 def _late_runs(warehouse: Warehouse, table: Table) -> list[dict[str, Any]]:

@@ -4,9 +4,11 @@ Also what only a person may do: a stale or missing stream is made anew, a suspen
 and a paused pipe go on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from runtime.contract.errors import WarehouseError
+from runtime.contract.names import quote_snowflake
 from runtime.contract.snowflake_names import LANDING, SYNC
 from runtime.contract.snowflake_sweep import SYNC_OVERDUE
 from runtime.contract.specs import Table
@@ -39,9 +41,11 @@ def _mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
     shown = warehouse.shown("STREAMS", objects.stream(table))
     if shown is None or str(shown["stale"]).lower() == "true":
         landing = objects.qualified(LANDING, objects.landing(table))
-        warehouse.ask(
-            f"CREATE OR REPLACE STREAM {stream} ON TABLE {landing} APPEND_ONLY = TRUE"
-        )
+        with _as_loader(warehouse):
+            warehouse.ask(
+                f"CREATE OR REPLACE STREAM {stream} ON TABLE {landing} "
+                "APPEND_ONLY = TRUE"
+            )
         tell(name, f"stream {stream} was {'stale' if shown else 'missing'}: made anew")
     if warehouse.task_state(table) == "suspended":
         task = objects.qualified(LANDING, objects.task(table))
@@ -51,6 +55,26 @@ def _mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
         if warehouse.pipe_trouble(pipe).endswith(" is PAUSED"):
             warehouse.ask(f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = FALSE")
             tell(name, f"pipe {pipe} was paused: resumed")
+
+
+@contextmanager
+def _as_loader(warehouse: Warehouse) -> Iterator[None]:
+    """Make what a task reads in the name of the role that the task runs as.
+
+    An object belongs to the session's primary role, and a task has its owner's
+    rights only: a stream of the operator's would be closed to it. Granting the
+    ownership afterwards is refused where the loader is not the session's role.
+    Back to the operator's role, which the connection's warehouse is granted to.
+    Source: https://docs.snowflake.com/en/user-guide/security-access-control-overview,
+    https://docs.snowflake.com/en/user-guide/tasks-intro and
+    https://docs.snowflake.com/en/release-notes/bcr-bundles/2026_07/bcr-2395
+    """
+    [before] = warehouse.ask("SELECT CURRENT_ROLE() AS name")
+    warehouse.ask(f"USE ROLE {quote_snowflake(warehouse.objects.loader)}")
+    try:
+        yield
+    finally:
+        warehouse.ask(f"USE ROLE {quote_snowflake(before['name'])}")
 
 
 def _load(table: Table, warehouse: Warehouse, tell: Tell) -> int:
