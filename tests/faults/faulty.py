@@ -228,8 +228,16 @@ def faulty_source(life: Life) -> type[Source]:
     return FaultySource
 
 
-def faulty_credentials(life: Life, user: DatabaseUser) -> Any:
-    """Return what leases a user: one that was leased before, to be quick."""
+def faulty_credentials(
+    life: Life, user: DatabaseUser, transact: Callable[[], Any]
+) -> Any:
+    """Return what leases a user: one that was leased before, to be quick.
+
+    Args:
+        life: The run.
+        user: Who was leased before.
+        transact: Takes a transaction id, as making a user does: stamps count on it.
+    """
 
     def refuse_with(settings: Any, aws_keys: Any) -> None:
         nowhere = msgspec.structs.replace(settings, vault_addr="http://127.0.0.1:9")
@@ -238,7 +246,7 @@ def faulty_credentials(life: Life, user: DatabaseUser) -> Any:
 
     @contextmanager
     def leased(settings: Any, aws_keys: Any) -> Iterator[DatabaseUser]:
-        life.call(VAULT_STEP, lambda: None, lambda: refuse_with(settings, aws_keys))
+        life.call(VAULT_STEP, transact, lambda: refuse_with(settings, aws_keys))
         yield user
 
     return leased

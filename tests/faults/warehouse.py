@@ -53,6 +53,10 @@ class Warehouse:
         s3: S3 client that reads the lake.
         bucket: The lake.
         table: The table.
+
+    Attributes:
+        has_data: Whether rows have landed that no task has committed; without any,
+            it is not triggered.
     """
 
     def __init__(self, stack: LocalStack, s3: Any, bucket: str, table: Table) -> None:
@@ -60,6 +64,9 @@ class Warehouse:
         self._s3, self._bucket, self._table = s3, bucket, table
         self._scratch = stack.part_dir("snowflake") / "tmp"
         self._engine = Engine(stack)
+        # What the target and the views said since they last changed.
+        self._answers: dict[str, list[tuple[Any, ...]]] = {}
+        self.has_data = False
         self._make()
         self._compile()
         self._status = self._duckdb_text(
@@ -90,6 +97,8 @@ class Warehouse:
             )
         for table in self._emptied:
             self._duck.execute(f"DELETE FROM {table}")
+        self._answers.clear()
+        self.has_data = False
 
     def arrive(self, key: str, rows: int | None = None) -> None:
         """Load a file; whether it has been loaded before is the caller's business.
@@ -98,13 +107,16 @@ class Warehouse:
             key: The object.
             rows: Only the first of its rows, as when a load is cut off.
         """
-        copy, text = self._copies[key.split("/", 1)[0]]
+        kind = key.split("/", 1)[0]
+        copy, text = self._copies[kind]
         only = "" if rows is None else f' WHERE "METADATA$FILE_ROW_NUMBER" <= {rows}'
         with fetched(self._s3, self._bucket, key, copy.format, self._scratch) as path:
             self._duck.execute(rows_view(path, key, copy.format, copy.fields))
             appended = Touched(appended={copy.table})
             with self._engine.streams.transaction(self._duck, appended):
                 self._duck.execute(text + only)
+        self._answers.clear()
+        self.has_data |= kind == "exports"
 
     def merge(self, fail_after: int | None = None) -> None:
         """Run the task once, as the engine runs it: one transaction.
@@ -124,6 +136,8 @@ class Warehouse:
             self._duck.execute(f"DROP TABLE TEMP.MAIN.{shared.TABLE}")
             if fail_after == len(self._statements):
                 raise EngineError
+        self._answers.clear()
+        self.has_data = False
 
     @property
     def statements(self) -> int:
@@ -132,30 +146,35 @@ class Warehouse:
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the target: key, version, its other columns, whether it is deleted."""
-        return self._duck.execute(
+        return self._answer(
             "SELECT order_id, version, status, note, _deleted_at IS NOT NULL"
             f" FROM {OBJECTS.qualified(*self._table.spec.target)}"
-        ).fetchall()
+        )
 
     def merged_through(self) -> str | None:
         """Return what SYNC_STATUS says."""
-        found = self._duck.execute(self._status).fetchone()
-        return found[3] if found else None
+        found = self._answer(self._status)
+        return found[0][3] if found else None
 
     def chain(self) -> tuple[Any, ...] | None:
         """Return last seq, merged seq, merged through and first bad of SYNC_STATUS."""
-        found = self._duck.execute(self._status).fetchone()
-        return found[1:] if found else None
+        found = self._answer(self._status)
+        return found[0][1:] if found else None
 
     def open_files(self) -> list[tuple[Any, ...]]:
         """Return the promised files that are not complete."""
-        found = self._duck.execute(self._files).fetchall()
-        return [file for file in found if not file[1]]
+        return [file for file in self._answer(self._files) if not file[1]]
 
     def decisions(self) -> list[str]:
         """Return what was decided of reconciles."""
-        found = self._duck.execute("SELECT decision FROM FAULTS.SYNC.RECONCILES")
-        return [decision for (decision,) in found.fetchall()]
+        found = self._answer("SELECT decision FROM FAULTS.SYNC.RECONCILES")
+        return [decision for (decision,) in found]
+
+    def _answer(self, query: str) -> list[tuple[Any, ...]]:
+        """Ask again only when something has changed: views take their time."""
+        if query not in self._answers:
+            self._answers[query] = self._duck.execute(query).fetchall()
+        return self._answers[query]
 
     def _make(self) -> None:
         engine = self._engine

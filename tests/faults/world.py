@@ -193,7 +193,11 @@ class World:
             with patch.multiple(
                 run_module,
                 Source=faulty_source(life),
-                leased_user=faulty_credentials(life, self.here.user),
+                leased_user=faulty_credentials(
+                    life,
+                    self.here.user,
+                    lambda: self.scene.sql("SELECT pg_current_xact_id()"),
+                ),
             ):
                 result = run_module.run_table(self.table, around, seconds, reconcile)
             outcome = f"{result.status}, {result.rows_exported} rows, seq {result.seq}"
@@ -329,7 +333,9 @@ class World:
         self.lost.clear()
 
     def merge(self, fail_after: int | None = None) -> None:
-        """Run the task, which may fail after some of its statements."""
+        """Run the task if it is triggered; it may fail after some statements."""
+        if not self.warehouse.has_data:
+            return
         self._say("merge" + (f" fails after {fail_after}" * (fail_after is not None)))
         try:
             self.warehouse.merge(fail_after)
