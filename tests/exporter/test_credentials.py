@@ -62,6 +62,15 @@ def test_a_leased_user_reads_with_the_exporters_rights_and_is_gone_afterwards(
         scene.connect(user=user.name, password=user.password, dbname=DATABASE)
 
 
+def test_making_a_user_takes_a_transaction_so_that_stamps_grow_from_run_to_run(
+    scene, settings
+):
+    xmax = "SELECT pg_snapshot_xmax(pg_current_snapshot())::TEXT::BIGINT"
+    [(before,)] = scene.sql(xmax)
+    with lease(settings):
+        assert scene.sql(xmax) > [(before,)]
+
+
 def test_a_failed_run_gives_its_user_back_too(scene, settings):
     known = roles(scene)
     with pytest.raises(ZeroDivisionError), lease(settings):
