@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _begin(first: int, count: int, report: Path) -> subprocess.Popen[str]:
-    tests = Path(__file__).with_name("test_scenarios.py")
+    tests = Path(__file__).with_name("night.py")
     settings = {"FAULTS_SEEDS": f"{first}:{count}", "FAULTS_REPORT": str(report)}
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
