@@ -51,8 +51,9 @@ def main() -> int:
 def _begin(first: int, count: int, report: Path) -> subprocess.Popen[str]:
     tests = Path(__file__).with_name("night.py")
     settings = {"FAULTS_SEEDS": f"{first}:{count}", "FAULTS_REPORT": str(report)}
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     return subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
+        [*pytest, "-o", "python_functions=a_night", str(tests)],
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
