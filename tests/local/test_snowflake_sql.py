@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
@@ -237,6 +239,21 @@ def test_a_stream_follows_new_columns_and_ends_with_its_table(run, stream):
 def test_a_form_that_is_not_known_is_refused(run, stream, sql):
     with pytest.raises(ProgrammingError):
         run(sql)
+
+
+def test_the_dialect_of_the_engine_is_there_before_the_first_statement(tmp_path):
+    """Loaded by the first one, it is seen unfinished by those beside it."""
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from infra.local.parts import LocalStack\n"
+        "from infra.local.snowflake.engine import Engine\n"
+        "Engine(LocalStack(Path(sys.argv[1])))\n"
+        "sys.exit('sqlglot.dialects.duckdb' not in sys.modules)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=tmp_path, timeout=60
+    )
+    assert made.returncode == 0
 
 
 def test_sessions_that_write_at_once_lose_nothing(stack, run):

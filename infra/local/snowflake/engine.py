@@ -55,6 +55,9 @@ class Engine:
     """
 
     def __init__(self, stack: LocalStack) -> None:
+        # sqlglot loads a dialect with the first statement of it, and those of other
+        # threads would meet it unfinished: `json_extract_scalar` was no function.
+        sqlglot.Dialect.get_or_raise("duckdb")
         folder = stack.part_dir("snowflake")
         scratch, data = folder / "tmp", folder / "databases"
         for place in (scratch, data):
