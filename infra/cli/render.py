@@ -160,9 +160,8 @@ def verdict_notes(verdict: "Verdict") -> Iterator[str]:
         yield str(_extra(verdict))
     where = {"missing": "missing in the target", "extra": "only in the target"}
     for sample in verdict.samples:
-        key = ", ".join(f"{name}={shown(v)}" for name, v in sample.key.items())
         fact = where.get(sample.kind) or f"differs in {', '.join(sample.columns)}"
-        yield f"{table}: {key}: {fact}"
+        yield f"{table}: {named(sample.key)}: {fact}"
     if verdict.missing or verdict.different:
         run = f"`aurora-sync repair {shlex.quote(table)}`"
         yield str(Note(table, "wrong in the target", f"to export it again run {run}"))
@@ -190,6 +189,11 @@ def _extra(verdict: "Verdict") -> Note:
     if verdict.deletes == "soft_column":
         run = f"`aurora-sync repair {shlex.quote(table)}`"
     return Note(table, f"{rows} only in the target", f"to mark what is gone run {run}")
+
+
+def named(key: Mapping[str, str]) -> str:
+    """A row's key: each column with its text."""
+    return ", ".join(f"{column}={shown(text)}" for column, text in key.items())
 
 
 def shown(value: str) -> str:

@@ -80,8 +80,7 @@ def told(found: "Repair") -> Iterator[str]:
     """Say what was repaired and what both sides are like now."""
     table = found.table
     for key in found.keys:
-        named = ", ".join(f"{column}={render.shown(v)}" for column, v in key.items())
-        yield f"{table}: exported again: {named}"
+        yield f"{table}: exported again: {render.named(key)}"
     if found.key_count > len(found.keys):
         yield f"{table}: and {found.key_count - len(found.keys):,} more"
     if found.sync is not None:
@@ -92,10 +91,7 @@ def told(found: "Repair") -> Iterator[str]:
     if found.reconciled:
         yield f"{table}: all keys compared, to mark what only the target has"
     for row in found.rows:
-        named = ", ".join(
-            f"{column}={render.shown(v)}" for column, v in row.key.items()
-        )
-        yield f"{table}: {named}: {row.verdict}"
+        yield f"{table}: {render.named(row.key)}: {row.verdict}"
     verdict = found.after or found.before
     if verdict is not None:
         yield f"{table}: {verdict.verdict}"

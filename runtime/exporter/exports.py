@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from psycopg2 import sql
 from runtime.contract.aurora_sql import full_stamp
 from runtime.contract.errors import SourceUnavailableError
 from runtime.contract.names import LakeKeys
-from runtime.contract.records import ExportedFile, ledger_key
+from runtime.contract.records import ExportedFile, Manifest, Mode, ledger_key
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter import chunks, identity, selection
@@ -195,6 +196,39 @@ class Exports:
             file = self._written(query, relation, 1, "s000000")
         assert file is not None  # one row
         return file
+
+    def manifest(
+        self,
+        mode: Mode,
+        contract: str,
+        files: tuple[ExportedFile, ...],
+        *,
+        low: str | None = None,
+        high: str | None = None,
+    ) -> Manifest:
+        """Return the next link of the table's chain, which promises files of this run.
+
+        Args:
+            mode: What kind of run.
+            contract: Fingerprint of the columns.
+            files: Every object of the run that has rows.
+            low: Watermark that the run read above.
+            high: Watermark that the target is complete up to with them.
+        """
+        state = self.lease.state
+        return Manifest(
+            table=str(self.table.spec.source),
+            seq=state.seq + 1,
+            run=self.run,
+            mode=mode,
+            generation=state.generation,
+            low=low,
+            high=high,
+            contract=contract,
+            source=self.identity or {},
+            files=files,
+            committed_at=datetime.now(UTC).isoformat(),
+        )
 
     @contextmanager
     def _snapshot(self) -> Iterator[Relation]:

@@ -6,8 +6,7 @@ has been committed before it, so that no open transaction needs to be waited for
 
 from typing import Any
 
-from runtime.contract.errors import SourceError
-from runtime.exporter.watermark import Safe
+from runtime.exporter.watermark import Safe, on_a_reader
 
 _NOW = """
 SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.statement_timestamp()::pg_catalog.text
@@ -26,9 +25,5 @@ def read_now(cursor: Any) -> Safe:
     cursor.execute(_NOW)
     reader, now = cursor.fetchone()
     if reader:
-        raise SourceError(
-            "is a reader, not the writer",
-            subject="Aurora",
-            remedy="use the cluster's writer endpoint",
-        )
+        raise on_a_reader()
     return Safe(high=now, recent=now, holder=None)

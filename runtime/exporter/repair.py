@@ -7,12 +7,11 @@ high: which rows the next run reads stays as it was.
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from psycopg2 import sql
 
 from runtime.contract.errors import ConfigError
-from runtime.contract.records import Manifest, RunResult, fingerprint
+from runtime.contract.records import RunResult, fingerprint
 from runtime.contract.specs import Table
 from runtime.exporter import selection
 from runtime.exporter.exports import Exports
@@ -33,26 +32,14 @@ def send_again(
         ConfigError: When a key has another number of columns.
         SourceError: When PostgreSQL cannot read a key.
     """
-    table, lease = exports.table, exports.lease
+    table = exports.table
     file = exports.rows(_among(table, keys))
     files, seq = ((file,) if file else ()), None
     if file is not None:
-        seq = lease.state.seq + 1
-        manifest = Manifest(
-            table=str(table.spec.source),
-            seq=seq,
-            run=exports.run,
-            mode="repair",
-            generation=lease.state.generation,
-            low=None,
-            high=None,
-            contract=fingerprint(table),
-            source=exports.identity or {},
-            files=files,
-            committed_at=datetime.now(UTC).isoformat(),
-        )
+        manifest = exports.manifest("repair", fingerprint(table), files)
         lake.commit(manifest)
-        lease.save(seq=seq, source=exports.identity)
+        seq = manifest.seq
+        exports.lease.save(seq=seq, source=exports.identity)
     return RunResult(
         status="done",
         table=str(table.spec.source),

@@ -139,11 +139,7 @@ def read_safe(cursor: Any, table: Table, candidate: Candidate | None = None) -> 
     )
     reader, sees_all, found, now, holder, prepared, position = cursor.fetchone()
     if reader:
-        raise SourceError(
-            "is a reader, not the writer",
-            subject="Aurora",
-            remedy="use the cluster's writer endpoint",
-        )
+        raise on_a_reader()
     if not sees_all:
         raise SourceError(
             "the exporter's role cannot see other sessions, so no watermark is safe",
@@ -159,6 +155,15 @@ def read_safe(cursor: Any, table: Table, candidate: Candidate | None = None) -> 
         now = sequences.check(table, position)
         candidate = sequences.waiting(position, found, candidate)
     return Safe(high=found, recent=now, holder=holder, candidate=candidate)
+
+
+def on_a_reader() -> SourceError:
+    """Return the refusal of a reader: it shows neither who writes nor all rows."""
+    return SourceError(
+        "is a reader, not the writer",
+        subject="Aurora",
+        remedy="use the cluster's writer endpoint",
+    )
 
 
 def read_settled(

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.contract.records import ExportedFile, Manifest, RunResult, fingerprint
+from runtime.contract.records import ExportedFile, RunResult, fingerprint
 from runtime.contract.specs import Table
 from runtime.exporter import full, watermark
 from runtime.exporter.chunks import Chunk, Plan
@@ -178,8 +178,10 @@ class Work:
 
     def _reconcile_due(self) -> bool:
         state, spec = self.lease.state, self.table.spec
-        if spec.deletes != "reconcile" or spec.is_full:
-            return spec.deletes == "reconcile"
+        if spec.deletes != "reconcile":
+            return False
+        if spec.is_full:
+            return True
         # The file may have taken long; keys can wait for the next run.
         if not self.exports.half_the_time_is_left():
             return False
@@ -207,19 +209,8 @@ class Work:
     def _commit(
         self, plan: Plan, high: str | None, files: tuple[ExportedFile, ...]
     ) -> int:
-        state = self.lease.state
-        manifest = Manifest(
-            table=str(self.table.spec.source),
-            seq=state.seq + 1,
-            run=self.exports.run,
-            mode=plan.mode,
-            generation=state.generation,
-            low=plan.low,
-            high=high,
-            contract=plan.contract,
-            source=self.exports.identity or {},
-            files=files,
-            committed_at=datetime.now(UTC).isoformat(),
+        manifest = self.exports.manifest(
+            plan.mode, plan.contract, files, low=plan.low, high=high
         )
         self.lake.commit(manifest)
         return manifest.seq

@@ -1,6 +1,5 @@
 """A model that looks for the interleaving nobody thought of, and shrinks it."""
 
-import os
 import random
 
 import hypothesis.strategies as st
@@ -103,7 +102,7 @@ def test_no_order_of_steps_leads_to_a_wrong_target(world):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=int(os.environ.get("FAULTS_EXAMPLES", EXAMPLES)),
+            max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
