@@ -147,10 +147,13 @@ def exporter(
     ledger_arn: str,
     log_group_arn: str,
     dead_letters_arn: str,
+    load_queue_arn: str,
     function_arn: str,
 ) -> Document:
     """Let the function keep its ledger and commit manifests; rows it cannot read.
 
+    Lambda itself takes the chunks' messages, in the role's name.
+    Source: AWS Lambda developer guide, services-sqs-configure.
     The EC2 actions are Lambda's own, for its network interfaces: they take no
     resource, and the function's code is denied them.
     Source: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
@@ -188,6 +191,17 @@ def exporter(
             f"{log_group_arn}:*",
         ),
         statement("DeadLetters", ["sqs:SendMessage"], dead_letters_arn),
+        statement(
+            "Chunks",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+                "sqs:SendMessage",
+            ],
+            load_queue_arn,
+        ),
         statement("NetworkInterfaces", interfaces, "*"),
         statement(
             "NotFromCode",

@@ -140,7 +140,7 @@ def dead_letters(*, queue_arn: str, rules_arn: str) -> Document:
     )
 
 
-def gateway_endpoint(*, account_id: str) -> Document:
+def endpoint(*, account_id: str) -> Document:
     """Let what passes the endpoint reach this account's resources only.
 
     Other callers in the same subnets use the endpoint too, so that it names the

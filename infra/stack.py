@@ -176,6 +176,11 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         return self.named("dead-letters", 80)
 
     @property
+    def load_queue(self) -> str:
+        """Name of the queue of loads' chunks."""
+        return self.named("load", 80)
+
+    @property
     def cluster_arn(self) -> str:
         """ARN of the Aurora cluster."""
         return self.arn("rds", f"cluster:{self.aurora.cluster_identifier}")

@@ -8,7 +8,12 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from infra.stack_settings import AuroraSettings, NetworkSettings, VaultSettings
+from infra.stack_settings import (
+    AuroraSettings,
+    FunctionSettings,
+    NetworkSettings,
+    VaultSettings,
+)
 from runtime.contract.errors import ConfigError
 
 
@@ -36,6 +41,7 @@ def group_problems(group: Struct, where: str) -> Iterator[ConfigError]:
         (NetworkSettings, _network_problems),
         (AuroraSettings, _aurora_problems),
         (VaultSettings, _vault_problems),
+        (FunctionSettings, _function_problems),
     ):
         if isinstance(group, kind):
             yield from rules(group, wrong)
@@ -95,6 +101,13 @@ def _vault_problems(vault: Any, wrong: Wrong) -> Iterator[ConfigError]:
     if None in given and any(value is not None for value in given):
         allowed = "connection_url, admin_user and admin_secret, or none of them"
         yield wrong("connection_url", "stands without its companions", allowed)
+
+
+def _function_problems(function: Any, wrong: Wrong) -> Iterator[ConfigError]:
+    most = function.max_concurrency
+    if most is not None and most <= function.load_concurrency:
+        # Loads would take all there is, and schedules none.
+        yield wrong("load_concurrency", "leaves none for schedules", f"below {most}")
 
 
 def _is_block(text: str, sizes: range) -> bool:

@@ -65,6 +65,10 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "gateway endpoints; empty when these exist"
         ),
     ] = ()
+    sqs_security_group_id: Annotated[
+        Text | None,
+        Meta(description="group of an SQS endpoint that exists; none: one is made"),
+    ] = None
 
 
 class AuroraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,6 +191,17 @@ class FunctionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_concurrency: Annotated[
         Count | None, Meta(description="most exports at once; none: no limit")
     ] = None
+    load_concurrency: Annotated[
+        int, Meta(ge=2, le=1000, description="most chunks of loads at once, 2 to 1000")
+    ] = 4
+    brake_horizon_seconds: Annotated[
+        int,
+        Meta(ge=300, description="age of an open transaction that loads wait for"),
+    ] = 1800
+    brake_connections_percent: Annotated[
+        int,
+        Meta(ge=1, le=100, description="share of used connections that loads wait for"),
+    ] = 80
     chunk_bytes: Annotated[
         int,
         Meta(

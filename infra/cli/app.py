@@ -4,6 +4,7 @@ import typer
 
 from infra.cli import explain, local, tables
 from infra.cli.approvals import accept_source, approve_deletes
+from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
@@ -33,6 +34,7 @@ app.command()(verify)
 app.command()(repair)
 app.command()(sweep)
 app.command()(explain.explain)
+app.command()(backfill)
 app.command()(approve_deletes)
 app.command()(accept_source)
 app.command()(demo)

@@ -27,7 +27,8 @@ from runtime.contract.loader import load_specs
 if TYPE_CHECKING:
     from runtime.contract.specs import TableSpec
     from runtime.ops.history import PastRun
-    from runtime.ops.status import LoadProgress, Reading, TableStatus
+    from runtime.ops.load_progress import LoadProgress
+    from runtime.ops.status import Reading, TableStatus
 
 HEADINGS = ("Table", "State", "Lag", "Last run", "Rows", "Rows/s")
 RUNS = ("Run", "Mode", "Above", "Up to", "Rows", "Files", "Size", "Committed", "Merged")
@@ -168,6 +169,8 @@ def below(status: "TableStatus") -> Iterator[str]:
 
 def load_bar(load: "LoadProgress") -> str:
     """Say how far a load is, and when it ends."""
+    if load.waits_for:
+        return f"load waits: {load.waits_for}; it goes on by itself"
     if not load.chunks:
         return f"load of {ago(load.started_at)} is being cut into smaller chunks"
     filled = _BAR * load.chunks_done // load.chunks

@@ -1,8 +1,4 @@
-"""Exporter function: with its ledger, its log and where lost events end up.
-
-The queue of a first load's chunks, with its own dead letters, belongs here when it
-comes: the same function consumes it with bounded concurrency.
-"""
+"""Exporter function: with its ledger, its log, its queue, and where lost events go."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +8,7 @@ import pulumi_aws as aws
 
 from infra import resource_policies
 from infra.components.documents import rendered
+from infra.components.load_queue import LoadQueue, LoadQueueArgs
 from infra.stack import StackSettings
 from runtime.contract.settings import HANDLER, ExporterSettings
 
@@ -80,7 +77,13 @@ class ExporterFunction(pulumi.ComponentResource):
         )
         letters = self._dead_letters()
         ledger = self._ledger()
-        function = self._function(ledger, self._log_group())
+        queue = LoadQueue(
+            f"{name}-load",
+            LoadQueueArgs(settings=self._settings, dead_letters_arn=letters.arn),
+            self._child,
+        )
+        function = self._function(ledger, queue, self._log_group())
+        queue.consumed_by(function)
         allowed = self._invocations(function, letters)
         self.name = function.name
         self.arn: pulumi.Output[str] = pulumi.Output.all(
@@ -118,6 +121,8 @@ class ExporterFunction(pulumi.ComponentResource):
             hash_key="pk",
             range_key="sk",
             attributes=[{"name": "pk", "type": "S"}, {"name": "sk", "type": "S"}],
+            # Finished chunks of old loads; nothing else has that attribute.
+            ttl={"attribute_name": "expires", "enabled": True},
             billing_mode="PAY_PER_REQUEST",
             point_in_time_recovery={"enabled": True},
             server_side_encryption={"enabled": True},
@@ -137,6 +142,7 @@ class ExporterFunction(pulumi.ComponentResource):
     def _function(
         self,
         ledger: aws.dynamodb.Table,
+        queue: LoadQueue,
         group: aws.cloudwatch.LogGroup,
     ) -> aws.lambda_.Function:
         wanted = self._settings.function
@@ -152,7 +158,7 @@ class ExporterFunction(pulumi.ComponentResource):
             memory_size=wanted.memory,
             timeout=wanted.timeout,
             reserved_concurrent_executions=wanted.max_concurrency,
-            environment={"variables": self._environment(ledger)},
+            environment={"variables": self._environment(ledger, queue)},
             vpc_config={
                 "subnet_ids": self._args.subnet_ids,
                 "security_group_ids": [self._args.security_group_id],
@@ -166,7 +172,9 @@ class ExporterFunction(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.after),
         )
 
-    def _environment(self, ledger: aws.dynamodb.Table) -> pulumi.Output[dict[str, str]]:
+    def _environment(
+        self, ledger: aws.dynamodb.Table, queue: LoadQueue
+    ) -> pulumi.Output[dict[str, str]]:
         settings = self._settings
         aurora, vault = settings.aurora, settings.vault
 
@@ -189,6 +197,8 @@ class ExporterFunction(pulumi.ComponentResource):
                 vault_namespace=vault.namespace,
                 vault_cacert=vault.ca,
                 chunk_bytes=settings.function.chunk_bytes,
+                brake_horizon_seconds=settings.function.brake_horizon_seconds,
+                brake_connections_percent=settings.function.brake_connections_percent,
                 heartbeat_seconds=settings.function.heartbeat_seconds,
                 log_level=settings.function.log_level,
                 **known,
@@ -199,6 +209,7 @@ class ExporterFunction(pulumi.ComponentResource):
             kms_key_arn=self._args.key_arn,
             ledger_table=ledger.name,
             aurora_cluster_id=self._args.cluster_id,
+            load_queue_url=queue.url,
             vault_role=self._args.vault_role,
         ).apply(render)
 

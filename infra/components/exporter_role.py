@@ -61,6 +61,7 @@ class ExporterRole(pulumi.ComponentResource):
                 ledger_arn=settings.arn("dynamodb", f"table/{settings.ledger}"),
                 log_group_arn=settings.arn("logs", f"log-group:{settings.log_group}"),
                 dead_letters_arn=settings.arn("sqs", settings.dead_letters),
+                load_queue_arn=settings.arn("sqs", settings.load_queue),
                 function_arn=settings.arn("lambda", f"function:{settings.exporter}"),
             ),
             opts=pulumi.ResourceOptions(parent=self),

@@ -1,7 +1,8 @@
-"""Network: private subnets, and a function that reaches four places and no others.
+"""Network: private subnets, and a function that reaches five places and no others.
 
-Aurora, Vault, S3 and DynamoDB: no internet gateway, no NAT, no interface endpoint.
-Vault itself asks STS about the function's login, and Lambda ships the logs.
+Aurora, Vault, S3, DynamoDB and SQS: no internet gateway, no NAT. SQS alone has no
+gateway endpoint and takes an interface endpoint. Vault itself asks STS about the
+function's login, and Lambda ships the logs.
 """
 
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ class Network(pulumi.ComponentResource):
             vpc_endpoint_type="Gateway",
             route_table_ids=self._route_tables,
             policy=rendered(
-                resource_policies.gateway_endpoint,
+                resource_policies.endpoint,
                 account_id=self._settings.aws.account_id,
             ),
             opts=self._child,
@@ -172,6 +173,7 @@ class Network(pulumi.ComponentResource):
                 referenced_security_group_id=aurora.security_group_id,
             ),
             self._ingress("aurora", aurora.port, aurora.security_group_id),
+            *self._sqs(),
             # Aurora itself uploads the files, from its own interfaces.
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-aurora-to-s3",
@@ -197,6 +199,41 @@ class Network(pulumi.ComponentResource):
             ]
         return rules
 
+    def _sqs(self) -> list[pulumi.Resource]:
+        """Let the function reach SQS, by an endpoint of our own if none exists."""
+        given = self._settings.network.sqs_security_group_id
+        if given is not None:
+            return [
+                self._egress("sqs", _HTTPS, referenced_security_group_id=given),
+                self._ingress("sqs", _HTTPS, given),
+            ]
+        group = aws.ec2.SecurityGroup(
+            f"{self._name}-sqs-group",
+            name=self._settings.named("sqs", 255),
+            description="SQS endpoint of aurora-sync",
+            vpc_id=self._vpc_id,
+            opts=self._child,
+        )
+        endpoint = aws.ec2.VpcEndpoint(
+            f"{self._name}-sqs",
+            vpc_id=self._vpc_id,
+            service_name=f"com.amazonaws.{self._settings.aws.region}.sqs",
+            vpc_endpoint_type="Interface",
+            private_dns_enabled=True,
+            subnet_ids=self.subnet_ids,
+            security_group_ids=[group.id],
+            policy=rendered(
+                resource_policies.endpoint,
+                account_id=self._settings.aws.account_id,
+            ),
+            opts=self._child,
+        )
+        return [
+            endpoint,
+            self._egress("sqs", _HTTPS, referenced_security_group_id=group.id),
+            self._ingress("sqs", _HTTPS, group.id),
+        ]
+
     def _egress(
         self,
         to: str,
@@ -204,7 +241,7 @@ class Network(pulumi.ComponentResource):
         *,
         cidr_ipv4: str | None = None,
         prefix_list_id: pulumi.Input[str] | None = None,
-        referenced_security_group_id: str | None = None,
+        referenced_security_group_id: pulumi.Input[str] | None = None,
     ) -> pulumi.Resource:
         return aws.vpc.SecurityGroupEgressRule(
             f"{self._name}-to-{to}",
@@ -219,7 +256,9 @@ class Network(pulumi.ComponentResource):
             opts=self._ruled,
         )
 
-    def _ingress(self, of: str, port: int, group_id: str) -> pulumi.Resource:
+    def _ingress(
+        self, of: str, port: int, group_id: pulumi.Input[str]
+    ) -> pulumi.Resource:
         return aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-into-{of}",
             security_group_id=group_id,

@@ -12,6 +12,7 @@
     ├── LedgerError             DynamoDB refuses or contradicts (retryable)
     │   ├── LeaseHeldError             another run of this table is under way
     │   └── FencedError                our lease was taken over: stop, nothing is lost
+    ├── QueueError              SQS does not take a load's messages (retryable)
     └── WarehouseError          Snowflake refuses or does not answer
 
 Drivers' errors are wrapped once, where the driver is called, with `from`.
@@ -161,6 +162,13 @@ class FencedError(LedgerError):
     """The lease was taken over by a newer run; this one must stop."""
 
     code = "fenced"
+
+
+class QueueError(SyncError):
+    """The queue of a load's chunks refuses or does not answer."""
+
+    code = "queue"
+    retryable = True
 
 
 class WarehouseError(SyncError):

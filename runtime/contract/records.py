@@ -17,7 +17,7 @@ from runtime.contract.specs import Table
 MANIFEST_VERSION = 1
 STATE_KEY = "STATE"
 
-Mode = Literal["incremental", "first_load", "full", "reconcile", "repair"]
+Mode = Literal["incremental", "first_load", "full", "backfill", "reconcile", "repair"]
 # Of how many rows one event may ask for by key.
 MOST_KEYS = 1000
 
@@ -40,6 +40,18 @@ class ExportedFile(Struct, frozen=True, kw_only=True):
     columns: int
 
 
+class Finished(Struct, frozen=True, kw_only=True):
+    """What became of a chunk.
+
+    Attributes:
+        file: What was written; None when the chunk has no rows.
+        problem: Code of the error for which the load must be cut anew.
+    """
+
+    file: ExportedFile | None = None
+    problem: str = ""
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """The commit of one run; `manifests/<stack>/<table>/<seq>.json`.
 
@@ -51,7 +63,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
         generation: Opened anew when the source is another database.
         low: Watermark the run read above, before lookback; None for a first load.
         high: Watermark the target is complete up to once these files are merged;
-            None while a first load is unfinished, of a reconcile and a repair.
+            None while a first load is unfinished, of a reconcile, a backfill and a
+            repair.
         contract: Fingerprint of the columns.
         source: Identity of the source relation.
         files: Every object of the run that has rows.
@@ -96,7 +109,10 @@ class LedgerState(Struct, frozen=True, kw_only=True):
         lease_until: End of the lease, seconds since 1970.
         held_by: Who holds the watermark back; empty when nobody does.
         load: Plan of an unfinished first load; None otherwise.
+        backfill: Plan of an unfinished backfill, beside which increments go on.
         reconcile: Plan of an unfinished reconcile; None otherwise.
+        waits_for: What a load waits for, to spare Aurora.
+        waits_until: Until then nobody looks again, in seconds since 1970.
         reconciled_at: When the keys were last compared, or the first load ended.
         last_run: Summary of the last finished run.
         refusal: The last error, until a run succeeds.
@@ -119,7 +135,10 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     lease_until: int = 0
     held_by: dict[str, Any] | None = None
     load: dict[str, Any] | None = None
+    backfill: dict[str, Any] | None = None
     reconcile: dict[str, Any] | None = None
+    waits_for: str = ""
+    waits_until: int = 0
     reconciled_at: str | None = None
     last_run: dict[str, Any] | None = None
     refusal: dict[str, Any] | None = None
@@ -167,34 +186,41 @@ def ledger_key(stack: str, source: SourceName) -> str:
 
 
 def fingerprint(table: Table) -> str:
-    """Return a short digest of all that shapes a table's files and its watermark."""
+    """Return a short digest of what shapes a table's files, and one of its watermark.
+
+    With the same second part, a watermark that was read under another contract still
+    means the same.
+    """
     spec = table.spec
-    mark = [spec.watermark_col, spec.watermark_timezone]
-    if spec.is_full:
-        mark = ["full"]
+    columns = [
+        (c.attnum, c.base_type, c.kind, c.dropped) for c in table.contract.columns
+    ]
+    mark: list[Any] = ["full"]
+    if not spec.is_full:
+        moment = table.watermark
+        mark = [moment.attnum, moment.base_type, spec.watermark_timezone]
     # Only where there is something to say: a new fingerprint loads a table anew.
     mark += [spec.watermark_unit] if spec.watermark_unit else []
     mark += ["id"] if spec.id_lookback is not None else []
-    shape = msgspec.json.encode(
-        {
-            "columns": [
-                (c.attnum, c.base_type, c.kind, c.dropped)
-                for c in table.contract.columns
-            ],
-            "key": spec.key,
-            "watermark": mark,
-        }
-    )
-    return hashlib.sha256(shape).hexdigest()[:16]
+    return f"{_digest(columns, spec.key)}.{_digest(*mark)[:8]}"
+
+
+def same_watermark(one: str | None, other: str) -> bool:
+    """Tell whether watermarks of two fingerprints' contracts mean the same."""
+    return one is not None and one.partition(".")[2] == other.partition(".")[2]
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
 class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one invocation of the exporter answers.
 
     Attributes:
-        status: `done`; `more` (a load goes on with the next invocation); `busy`
-            (another run holds the lease, once);
-            `failed` with `error` when the caller asked to be told instead of a raise.
+        status: `done`; `more` (chunks of a load are in the queue); `busy` (another
+            run holds the lease, once); `failed` with `error` when the caller asked to
+            be told instead of a raise.
         table: Source table.
         run: Identity of the attempt.
         mode: What kind of run.
@@ -213,6 +239,8 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
         reconcile_seq: Manifest of a reconcile that this invocation completed; None
             when none was.
         keys_exported: Its keys.
+        plan: Identity of the load whose chunks are in the queue.
+        after: Number of the last manifest before a load that has several.
         seconds: Duration of the invocation.
         drift: Columns at the source that the contract lacks.
         error: The error as `SyncError.as_dict` tells it.
@@ -235,6 +263,8 @@ class RunResult(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bytes: int = 0
     reconcile_seq: int | None = None
     keys_exported: int = 0
+    plan: str = ""
+    after: int | None = None
     seconds: float = 0.0
     drift: tuple[str, ...] = ()
     error: dict[str, Any] | None = None

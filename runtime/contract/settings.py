@@ -25,6 +25,7 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
         ledger_table: DynamoDB table of leases, watermarks and runs.
         aurora_cluster_id: Resource id of the cluster, which no clone has; empty when
             it is not known.
+        load_queue_url: SQS queue of the chunks of loads.
         aurora_host: Writer endpoint of the cluster.
         aurora_port: Its TCP port.
         aurora_database: Database that holds the tables.
@@ -41,6 +42,9 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
         vault_namespace: Vault Enterprise namespace, empty for none.
         vault_cacert: CA file for Vault's certificate, empty for the system's.
         chunk_bytes: Wanted size of one export file in bytes.
+        brake_horizon_seconds: A load waits while another transaction holds a snapshot
+            for longer.
+        brake_connections_percent: And while more of Aurora's connections are in use.
         heartbeat_seconds: Longest silence between two manifests of a table.
         log_level: Level of the JSON log.
     """
@@ -50,6 +54,7 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
     region: str
     kms_key_arn: str
     ledger_table: str
+    load_queue_url: str
     aurora_cluster_id: str = ""
     aurora_host: str
     aurora_port: int
@@ -67,6 +72,8 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
     vault_namespace: str = ""
     vault_cacert: str = ""
     chunk_bytes: int = 200_000_000
+    brake_horizon_seconds: int = 1800
+    brake_connections_percent: int = 80
     heartbeat_seconds: int = 3600
     log_level: str = "INFO"
 

@@ -61,7 +61,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     """A load under way, kept in the ledger until its last chunk is committed.
 
     Attributes:
-        id: Identity of the plan.
+        id: Identity of the plan; a ULID, which tells when it began.
+        mode: What kind of run carries the plan out.
+        after: Number of the last manifest before the load.
+        where: Operator's condition of a backfill; empty for every row.
         above: Lower bound of the watermark; None for a first load.
         low: The watermark before the load; None for a first load.
         high: Watermark when all chunks are done; None while nothing is safe.
@@ -71,12 +74,15 @@ class Plan(Struct, frozen=True, kw_only=True):
         relfilenode: File of the table when the plan was made.
         contract: Fingerprint of the columns; another one starts the load anew.
         committed: Numbers of the chunks that stand in manifests.
-        full: Whether it is a run of a table that every run reads whole.
-        keys_only: Whether only keys are exported, for a reconcile.
+        queued_at: When messages of all missing chunks were last sent, in seconds since
+            1970; 0 when they have not all been sent.
         stamp: Of a reconcile, a snapshot that is older than all of its keys.
     """
 
     id: str
+    mode: Mode = "first_load"
+    after: int = 0
+    where: str = ""
     above: str | None = None
     low: str | None = None
     high: str | None = None
@@ -86,28 +92,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     relfilenode: int = 0
     contract: str
     committed: tuple[int, ...] = ()
-    full: bool = False
-    keys_only: bool = False
+    queued_at: int = 0
     stamp: str = ""
-
-    @property
-    def mode(self) -> Mode:
-        """What kind of run carries the plan out."""
-        if self.keys_only:
-            return "reconcile"
-        if self.full:
-            return "full"
-        return "first_load" if self.above is None else "incremental"
 
     @property
     def place(self) -> str:
         """Which field of the ledger's state keeps the plan."""
-        return "reconcile" if self.keys_only else "load"
+        return self.mode if self.mode in ("reconcile", "backfill") else "load"
 
     @property
-    def notes(self) -> str:
-        """Name of its finished chunks' notes: one run may carry out two plans."""
-        return f"{self.id}-keys" if self.keys_only else self.id
+    def braked(self) -> bool:
+        """Whether it waits while Aurora is under strain; increments never do."""
+        return self.mode in ("first_load", "full", "backfill")
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "Plan":

@@ -1,15 +1,11 @@
-"""Files of one run: each chunk in a transaction of its own, under its own stamp.
-
-A chunk that is finished is noted in the ledger at once, so that a run that dies, or
-has no time left, loses one chunk at most.
-"""
+"""Files: each chunk in a transaction of its own, under its own stamp."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from psycopg2 import sql
@@ -17,28 +13,33 @@ from psycopg2 import sql
 from runtime.contract.aurora_sql import full_stamp
 from runtime.contract.errors import SourceUnavailableError
 from runtime.contract.names import LakeKeys
-from runtime.contract.records import ExportedFile, Manifest, Mode, ledger_key
+from runtime.contract.records import ExportedFile, LedgerState, Manifest, Mode
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter import chunks, identity, selection
 from runtime.exporter.chunks import Chunk, Plan
-from runtime.exporter.ledger import Lease
 from runtime.exporter.selection import Noticed
 from runtime.exporter.source import Relation, Source, select
-from runtime.exporter.source_errors import TooLargeError
+
+
+class RewrittenError(SourceUnavailableError):
+    """The table was rewritten during its load: ranges of blocks are void."""
+
+    code: ClassVar[str] = "rewritten"
 
 
 @dataclass(kw_only=True)
 class Exports:
-    """What a run exports with.
+    """What exports files.
 
     Attributes:
         table: The table.
         settings: The exporter's settings.
-        run: Identity of the run, a folder of its own in the lake.
-        lease: The right to change the table's ledger.
+        run: Identity of the attempt, a folder of its own in the lake.
+        lock: Text of the advisory lock that each transaction takes.
+        state: What the ledger knew of the source before.
         source: The connection to Aurora.
-        started: When the run began, by `time.monotonic`.
+        started: When the attempt began, by `time.monotonic`.
         seconds: How long it may take.
         relation: The table as the last export transaction found it.
         noticed: What was seen beside the rows.
@@ -47,7 +48,8 @@ class Exports:
     table: Table
     settings: ExporterSettings
     run: str
-    lease: Lease
+    lock: str
+    state: LedgerState
     source: Source
     started: float
     seconds: float
@@ -56,18 +58,17 @@ class Exports:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """Identity of the source relation, as this run or the last one saw it."""
-        seen = self.relation
-        if seen is None:
-            return self.lease.state.source
-        return identity.identity(self.table, self.settings, seen)
+        """Identity of the source relation, as seen now or by the last run."""
+        if self.relation is None:
+            return self.state.source
+        return identity.identity(self.table, self.settings, self.relation)
 
     def half_the_time_is_left(self) -> bool:
         """Whether more work may begin."""
         return time.monotonic() < self.started + self.seconds / 2
 
-    def _cut(self, plan: Plan) -> Plan:
-        """Cut the table into the plan's chunks; a single one needs no ledger entry."""
+    def cut(self, plan: Plan) -> Plan:
+        """Cut the table into the plan's chunks."""
         ranges = chunks.cut(
             self.source.cursor,
             self.table,
@@ -75,94 +76,48 @@ class Exports:
             at_least=plan.pieces,
         )
         plan = msgspec.structs.replace(plan, chunks=ranges)
-        if ranges[0].kind == "ctid" or plan.keys_only:
+        if ranges[0].kind == "ctid" or plan.mode == "reconcile":
             with self._snapshot() as relation:
                 # Ranges of blocks hold only for the file that they were cut from.
                 plan = msgspec.structs.replace(
                     plan, relfilenode=relation.relfilenode, stamp=self._stamp(relation)
                 )
-        if len(ranges) > 1:
-            self.lease.save(**{plan.place: plan.to_ledger()})
         return plan
 
-    def cut_smaller(self, plan: Plan, error: TooLargeError) -> None:
-        """Not one chunk fitted: the next invocation goes on with smaller ones.
+    def file(self, plan: Plan, number: int) -> ExportedFile | None:
+        """Export one chunk in one transaction: lock, catalog check, snapshot, file.
 
         Raises:
-            TooLargeError: When the table cannot be cut any smaller.
+            TooLargeError: When it does not fit the time left or one object.
+            RewrittenError: When its range is void by now.
         """
-        if plan.pieces >= chunks.MOST_CHUNKS:
-            raise error
-        pieces = max(8, 4 * len(plan.chunks), 4 * plan.pieces)
-        smaller = msgspec.structs.replace(
-            plan, id=self.run, chunks=(), pieces=pieces, committed=()
-        )
-        self.lease.save(**{plan.place: smaller.to_ledger()})
+        keys_only, chunk = plan.mode == "reconcile", plan.chunks[number]
+        width, tag = self.table.contract.width, f"c{number:06d}"
+        if keys_only:
+            width, tag = self.table.key_width, f"k{number:06d}"
+        query = select(self.table, self._condition(plan, chunk), keys_only)
+        with self._snapshot() as relation:
+            if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
+                raise RewrittenError(
+                    "the table was rewritten during its load",
+                    subject=str(self.table.spec.source),
+                    remedy="the load is cut anew by itself",
+                )
+            if plan.mode == "incremental" and number == 0:
+                self.notice(self.state.watermark, self.state.snapshot)
+            return self._written(query, relation, width, tag)
 
-    def advance(self, plan: Plan) -> tuple[Plan, dict[int, ExportedFile | None]] | None:
-        """Export chunks that are still missing, as many as the time allows.
-
-        Returns:
-            The plan, cut by now, and all its finished chunks: number to file, None when
-            empty. None when not one chunk fitted: the next invocation has smaller ones.
-
-        Raises:
-            TooLargeError: When the table cannot be cut any smaller.
-        """
-        try:
-            if not plan.chunks:
-                plan = self._cut(plan)
-            return plan, self._finished(plan)
-        except TooLargeError as error:
-            self.cut_smaller(plan, error)
-            return None
-
-    def _finished(self, plan: Plan) -> dict[int, ExportedFile | None]:
-        ledger, several = self.lease.ledger, len(plan.chunks) > 1
-        done = ledger.chunks(plan.notes) if several else {}
-        longest, fresh = 0.0, 0
-        for number, chunk in enumerate(plan.chunks):
-            if number in done:
-                continue
-            begun = time.monotonic()
-            if fresh and begun + longest > self.started + self.seconds:
-                break
-            try:
-                done[number] = self.file(plan, number, chunk)
-            except TooLargeError:
-                if fresh:
-                    break
-                raise
-            if several:
-                ledger.finish_chunk(plan.notes, number, done[number])
-            longest = max(longest, time.monotonic() - begun)
-            fresh += 1
-        return done
-
-    def file(self, plan: Plan, number: int, chunk: Chunk) -> ExportedFile | None:
-        """One export transaction: lock, catalog check, snapshot, file."""
-        state = self.lease.state
+    def _condition(self, plan: Plan, chunk: Chunk) -> sql.Composable:
         rows = (
             selection.finite(self.table)
             if plan.above is None
-            else selection.newer_than(self.table, plan.above, state.snapshot)
+            else selection.newer_than(self.table, plan.above, self.state.snapshot)
         )
-        condition = sql.SQL("({}) AND ({})").format(chunk.condition(self.table), rows)
-        query = select(self.table, condition, plan.keys_only)
-        width, tag = self.table.contract.width, f"c{number:06d}"
-        if plan.keys_only:
-            width, tag = self.table.key_width, f"k{number:06d}"
-        with self._snapshot() as relation:
-            if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:
-                self.lease.save(**{plan.place: None})
-                raise SourceUnavailableError(
-                    "the table was rewritten during its load",
-                    subject=str(self.table.spec.source),
-                    remedy="the next run starts the load anew",
-                )
-            if plan.mode == "incremental" and number == 0:
-                self.notice(state.watermark, state.snapshot)
-            return self._written(query, relation, width, tag)
+        parts = [chunk.condition(self.table), rows]
+        if plan.where:
+            # A line of its own: it may end in a comment.
+            parts.append(sql.SQL("\n").join([sql.SQL(plan.where), sql.SQL("")]))
+        return sql.SQL(" AND ").join(sql.SQL("({})").format(part) for part in parts)
 
     def rows(self, condition: sql.Composable) -> ExportedFile | None:
         """Export some rows in one transaction: lock, catalog check, snapshot, file."""
@@ -183,7 +138,7 @@ class Exports:
         """
         promised = [{"key": file.key, "rows": file.rows} for file in files]
         body = msgspec.json.encode({"stamp": plan.stamp, "files": promised}).decode()
-        state, source = self.lease.state, self.table.spec.source
+        state, source = self.state, self.table.spec.source
         # What the next run would export: it may be among the keys, and not yet there.
         newer: sql.Composable = sql.SQL("TRUE")
         if state.watermark is not None and not self.table.spec.is_full:
@@ -199,6 +154,7 @@ class Exports:
 
     def manifest(
         self,
+        seq: int,
         mode: Mode,
         contract: str,
         files: tuple[ExportedFile, ...],
@@ -206,22 +162,22 @@ class Exports:
         low: str | None = None,
         high: str | None = None,
     ) -> Manifest:
-        """Return the next link of the table's chain, which promises files of this run.
+        """Return a link of the table's chain, which promises files.
 
         Args:
+            seq: Its number in the chain.
             mode: What kind of run.
             contract: Fingerprint of the columns.
-            files: Every object of the run that has rows.
+            files: Every object that has rows and that no other link promises.
             low: Watermark that the run read above.
             high: Watermark that the target is complete up to with them.
         """
-        state = self.lease.state
         return Manifest(
             table=str(self.table.spec.source),
-            seq=state.seq + 1,
+            seq=seq,
             run=self.run,
             mode=mode,
-            generation=state.generation,
+            generation=self.state.generation,
             low=low,
             high=high,
             contract=contract,
@@ -233,25 +189,18 @@ class Exports:
     @contextmanager
     def _snapshot(self) -> Iterator[Relation]:
         """Hold one export transaction, on what was exported so far."""
-        with self.source.snapshot(self.table, self._lock) as relation:
-            identity.check(self.table, self.lease.state.source, relation)
+        with self.source.snapshot(self.table, self.lock) as relation:
+            identity.check(self.table, self.state.source, relation)
             self.relation = relation
             yield relation
 
     def _written(
         self, query: sql.Composable, relation: Relation, width: int, tag: str
     ) -> ExportedFile | None:
-        stamp, lake = self._stamp(relation), self._lake
+        stamp = self._stamp(relation)
+        lake = LakeKeys(stack=self.settings.stack, table=self.table.spec.source)
         key = lake.export_key(self.run, stamp, width, tag)
         return self.source.export(self.table, query, key, stamp, width)
 
-    @property
-    def _lake(self) -> LakeKeys:
-        return LakeKeys(stack=self.settings.stack, table=self.table.spec.source)
-
-    @property
-    def _lock(self) -> str:
-        return ledger_key(self.settings.stack, self.table.spec.source)
-
     def _stamp(self, relation: Relation) -> str:
-        return full_stamp(self.lease.state.generation, relation.stamp)
+        return full_stamp(self.state.generation, relation.stamp)

@@ -7,7 +7,7 @@ from runtime.exporter.ledger import Lease
 
 # What is known of a source, and void with another one.
 _FORGOTTEN: dict[str, Any] = dict.fromkeys(
-    ("watermark", "high", "fresh", "load", "reconcile", "reconciled_at")
+    ("watermark", "high", "fresh", "load", "backfill", "reconcile", "reconciled_at")
     + ("contract", "source", "snapshot", "candidate", "refusal")
 )
 

@@ -1,6 +1,7 @@
-"""Lambda entry: read the event, run one table, report. Nothing else."""
+"""Lambda entry: read the event or message, run one table, report. Nothing else."""
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,14 +12,21 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
-from runtime.contract.errors import ConfigError, LeaseHeldError, SyncError
+from runtime.contract.errors import (
+    ConfigError,
+    LeaseHeldError,
+    QueueError,
+    SyncError,
+)
 from runtime.contract.loader import load_tables
 from runtime.contract.names import SourceName
 from runtime.contract.records import MOST_KEYS, RunResult
 from runtime.contract.settings import METRICS_NAMESPACE, ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter.credentials import AwsKeys
+from runtime.exporter.load_queue import LoadQueue, Message
 from runtime.exporter.run import Surroundings, run_table
+from runtime.exporter.worker import take
 
 CONFIG_FILE = Path(__file__).parents[2] / "config" / "sync_config.json"
 # Of the time the function has, this share is planned for; the rest is for the commit.
@@ -37,6 +45,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         accept_source: The source is another one, and that is meant: load it anew.
         repair: Keys whose rows are exported again, and nothing else: a text for each
             column of the key, as PostgreSQL reads it.
+        backfill: Condition of rows to export again, as SQL; empty for all rows.
         report_errors: Answer with the error instead of failing the invocation; for
             people who wait for the answer.
     """
@@ -47,6 +56,7 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repair: Annotated[
         tuple[tuple[str, ...], ...], msgspec.Meta(max_length=MOST_KEYS)
     ] = ()
+    backfill: str | None = None
     report_errors: bool = False
 
 
@@ -64,24 +74,55 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
     Raises:
         SyncError: When the run failed, unless `report_errors` is set.
     """
+    if isinstance(event, dict) and "Records" in event:
+        return _take(event["Records"][0], context)
     request = _request(event)
     logger.append_keys(table=request.table, request_id=context.aws_request_id)
     try:
         table = _table(request.table)
-        seconds = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
         result = run_table(
             table,
             _surroundings(),
-            seconds,
+            _seconds(context),
             request.reconcile,
             request.accept_source,
             request.repair,
+            request.backfill,
+            # People who wait ask as often as they like.
+            counted=not request.report_errors,
         )
     except SyncError as error:
         return _failed(request, error)
     _measure(result)
     logger.info("run ended", extra={"result": msgspec.to_builtins(result)})
     return _plain(result)
+
+
+def _seconds(context: Any) -> float:
+    seconds: float = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
+    return seconds
+
+
+def _take(record: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Do what a message of the load queue asks for; the queue's batches are of one."""
+    message = msgspec.json.decode(record["body"], type=Message)
+    logger.append_keys(table=message.table, request_id=context.aws_request_id)
+    table = _tables().get(SourceName.parse(message.table))
+    if table is None:
+        logger.info("message of a table that is no longer deployed")
+        return {}
+    around = _surroundings()
+    try:
+        result = take(table, around, _seconds(context), message)
+    except SyncError as error:
+        received = int(record["attributes"]["ApproximateReceiveCount"])
+        with suppress(QueueError):
+            around.queue.retry_soon(record["receiptHandle"], received)
+        return _failed(Event(table=message.table), error)
+    logger.info("message ended", extra={"chunk": message.chunk})
+    if result is not None:
+        _measure(result)
+    return {}
 
 
 def _request(event: Any) -> Event:
@@ -168,6 +209,7 @@ def _surroundings() -> Surroundings:
         ),
         s3=session.client("s3", config=config),
         aws_keys=lambda: _aws_keys(session),
+        queue=LoadQueue(session.client("sqs", config=config), settings.load_queue_url),
     )
 
 

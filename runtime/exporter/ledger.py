@@ -6,7 +6,7 @@ longer change anything here, however late it wakes up.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from runtime.contract.names import SourceName
 from runtime.contract.records import (
     STATE_KEY,
     ExportedFile,
+    Finished,
     LedgerState,
     ledger_key,
     state_from_item,
@@ -27,6 +28,8 @@ from runtime.contract.records import (
 
 # Longer than the function may run, so that a live run never loses its lease.
 LEASE_SECONDS = 330
+# DynamoDB removes finished chunks after it; no load lasts as long.
+_CHUNK_SECONDS = 30 * 24 * 3600
 
 
 @dataclass(kw_only=True)
@@ -75,11 +78,13 @@ class Ledger:
         self._subject = f"ledger {table.name} ({self._key})"
 
     @contextmanager
-    def lease(self, run: str) -> Iterator[Lease]:
+    def lease(self, run: str, counted: bool = True) -> Iterator[Lease]:
         """Hold the table's lease; it is released at the end, or expires.
 
         Args:
             run: Identity of the attempt.
+            counted: Whether to count that it is held: twice in a row is a failure of
+                scheduled runs, and of no others.
 
         Raises:
             LeaseHeldError: When another run holds it.
@@ -95,7 +100,7 @@ class Ledger:
                 add={"lease_token": 1},
             )
         except FencedError as error:
-            raise self._held() from error
+            raise self._held(counted) from error
         token = int(item["lease_token"])
         lease = Lease(ledger=self, token=token, state=state_from_item(item))
         try:
@@ -153,45 +158,82 @@ class Ledger:
         attributes: dict[str, Any] = answer["Attributes"]
         return attributes
 
-    def chunks(self, plan: str) -> dict[int, ExportedFile | None]:
-        """Return the finished chunks of a plan: number to file, None when empty."""
+    def state(self) -> LedgerState:
+        """Return the table's state as it is now, without the lease."""
+        items = self._items(Key("sk").eq(STATE_KEY))
+        return state_from_item(items[0]) if items else LedgerState()
+
+    def chunks(self, plan: str) -> dict[int, Finished]:
+        """Return what became of the chunks of a plan that are finished, by number."""
+        return {
+            int(item["sk"].rsplit("#", 1)[1]): Finished(
+                file=msgspec.json.decode(item["file"], type=ExportedFile | None),
+                problem=item.get("problem", ""),
+            )
+            for item in self._items(Key("sk").begins_with(f"CHUNK#{plan}#"))
+        }
+
+    def is_finished(self, plan: str, number: int) -> bool:
+        """Tell whether a chunk of a plan is finished."""
+        return bool(self._items(Key("sk").eq(_chunk_key(plan, number))))
+
+    def finish_chunk(self, plan: str, number: int, result: Finished) -> None:
+        """Note a finished chunk, once: whoever comes second changes nothing."""
+        changes = {
+            "file": msgspec.json.encode(result.file).decode(),
+            "problem": result.problem or None,
+            "expires": int(time.time()) + _CHUNK_SECONDS,
+        }
+        with suppress(FencedError):
+            self.write(
+                changes,
+                Attr("file").not_exists(),
+                sort_key=_chunk_key(plan, number),
+            )
+
+    def hold_back(self, reason: str, seconds: int) -> bool:
+        """Let the table's loads wait, unless they do already.
+
+        Args:
+            reason: What they wait for.
+            seconds: For how long nobody looks again.
+
+        Returns:
+            Whether this call has begun the waiting.
+        """
+        now = int(time.time())
+        try:
+            self.write(
+                {"waits_for": reason, "waits_until": now + seconds},
+                Attr("waits_until").not_exists() | Attr("waits_until").lte(now),
+            )
+        except FencedError:
+            return False
+        return True
+
+    def go_on(self, waited_until: int) -> None:
+        """End a wait, unless another one has begun since."""
+        with suppress(FencedError):
+            self.write(
+                {"waits_for": None, "waits_until": None},
+                Attr("waits_until").eq(waited_until),
+            )
+
+    def _items(self, condition: Any) -> list[dict[str, Any]]:
+        """Return the table's items whose sort key meets a condition."""
+        found: list[dict[str, Any]] = []
+        start: dict[str, Any] = {}
         with self._told():
-            found: list[dict[str, Any]] = []
-            start: dict[str, Any] = {}
             while True:
                 page = self._table.query(
-                    KeyConditionExpression=Key("pk").eq(self._key)
-                    & Key("sk").begins_with(f"CHUNK#{plan}#"),
+                    KeyConditionExpression=Key("pk").eq(self._key) & condition,
                     ConsistentRead=True,
                     **start,
                 )
                 found += page["Items"]
                 if "LastEvaluatedKey" not in page:
-                    break
+                    return found
                 start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        return {
-            int(item["sk"].rsplit("#", 1)[1]): msgspec.json.decode(
-                item["file"], type=ExportedFile | None
-            )
-            for item in found
-        }
-
-    def finish_chunk(self, plan: str, number: int, file: ExportedFile | None) -> None:
-        """Note a finished chunk, once: whoever comes second changes nothing.
-
-        Args:
-            plan: Identity of the plan.
-            number: The chunk's number in it.
-            file: What was written; None when the chunk has no rows.
-        """
-        try:
-            self.write(
-                {"file": msgspec.json.encode(file).decode()},
-                Attr("file").not_exists(),
-                sort_key=f"CHUNK#{plan}#{number:06d}",
-            )
-        except FencedError:
-            return
 
     def note(self, **changes: Any) -> None:
         """Write what people should see in `status`, lease or not.
@@ -202,8 +244,8 @@ class Ledger:
         item = state_to_item(msgspec.structs.replace(LedgerState(), **changes))
         self.write({name: item.get(name) for name in changes}, Attr("pk").exists())
 
-    def _held(self) -> LeaseHeldError:
-        item = self.write({}, Attr("pk").exists(), add={"busy": 1})
+    def _held(self, counted: bool) -> LeaseHeldError:
+        item = self.write({}, Attr("pk").exists(), add={"busy": int(counted)})
         state, times = state_from_item(item), int(item["busy"])
         wait = max(0, state.lease_until - int(time.time()))
         error = LeaseHeldError(
@@ -248,3 +290,7 @@ class Ledger:
                 subject=self._subject,
                 remedy="check the DynamoDB endpoint; the next run goes on",
             ) from error
+
+
+def _chunk_key(plan: str, number: int) -> str:
+    return f"CHUNK#{plan}#{number:06d}"

@@ -16,15 +16,17 @@ from runtime.contract.specs import Table
 from runtime.exporter import selection
 from runtime.exporter.exports import Exports
 from runtime.exporter.lake import Lake
+from runtime.exporter.ledger import Lease
 
 
 def send_again(
-    exports: Exports, lake: Lake, keys: Sequence[Sequence[str]]
+    exports: Exports, lease: Lease, lake: Lake, keys: Sequence[Sequence[str]]
 ) -> RunResult:
     """Export rows by key, and commit them; a key without a row exports nothing.
 
     Args:
         exports: Makes files.
+        lease: The right to change the table's ledger.
         lake: Where manifests go.
         keys: A text for each column of the key, as PostgreSQL reads it.
 
@@ -36,10 +38,12 @@ def send_again(
     file = exports.rows(_among(table, keys))
     files, seq = ((file,) if file else ()), None
     if file is not None:
-        manifest = exports.manifest("repair", fingerprint(table), files)
+        manifest = exports.manifest(
+            lease.state.seq + 1, "repair", fingerprint(table), files
+        )
         lake.commit(manifest)
         seq = manifest.seq
-        exports.lease.save(seq=seq, source=exports.identity)
+        lease.save(seq=seq, source=exports.identity)
     return RunResult(
         status="done",
         table=str(table.spec.source),

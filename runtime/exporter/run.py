@@ -2,7 +2,7 @@
 
     lease -> follow manifests the ledger missed -> leased database user
           -> commit-safe high, in its own transaction
-          -> export transactions (lock, check, snapshot, file), one per chunk
+          -> export transaction (lock, check, snapshot, file), or chunks to the queue
           -> manifest (the commit) -> ledger -> release
 
 A crash at any line leaves either nothing that counts (files without a manifest) or a
@@ -10,26 +10,27 @@ manifest that the next run's first step follows.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from ulid import ULID
 
 from runtime.contract.errors import FencedError, LedgerError, SyncError
 from runtime.contract.names import LakeKeys
-from runtime.contract.records import RunResult
+from runtime.contract.records import LedgerState, RunResult, ledger_key
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter import generations, identity
-from runtime.exporter.chunks import Plan
 from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.exports import Exports
+from runtime.exporter.follow import follow
 from runtime.exporter.lake import Lake
-from runtime.exporter.ledger import Lease, Ledger
+from runtime.exporter.ledger import Ledger
+from runtime.exporter.load_queue import LoadQueue
+from runtime.exporter.loads import Loads
 from runtime.exporter.repair import send_again
 from runtime.exporter.source import Source
 from runtime.exporter.source_errors import told
@@ -45,12 +46,57 @@ class Surroundings:
         ledger_table: DynamoDB table resource of the ledger.
         s3: S3 client.
         aws_keys: Gives the function's own credentials.
+        queue: Where chunks of loads go.
     """
 
     settings: ExporterSettings
     ledger_table: Any
     s3: Any
     aws_keys: Callable[[], AwsKeys]
+    queue: LoadQueue
+
+    def ledger(self, table: Table) -> Ledger:
+        """Return a table's ledger."""
+        return Ledger(self.ledger_table, self.settings.stack, table.spec.source)
+
+
+@contextmanager
+def exporting(
+    table: Table,
+    around: Surroundings,
+    run: str,
+    state: LedgerState,
+    seconds: float,
+    part: str = "",
+) -> Iterator[Exports]:
+    """Hold a leased user's connection to Aurora, and what exports files over it.
+
+    Args:
+        table: What to export.
+        around: Settings and clients.
+        run: Identity of the attempt.
+        state: What the ledger knows of the source.
+        seconds: Time to plan for.
+        part: Which part of the table, that no other exports at the same time.
+    """
+    settings, started = around.settings, time.monotonic()
+    identity.check_place(table, settings, state.source)
+    name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
+    with (
+        leased_user(settings, around.aws_keys) as user,
+        closing(Source(settings, user, started + seconds, name)) as source,
+        told(str(table.spec.source)),
+    ):
+        yield Exports(
+            table=table,
+            settings=settings,
+            run=run,
+            lock=ledger_key(settings.stack, table.spec.source) + part,
+            state=state,
+            source=source,
+            started=started,
+            seconds=seconds,
+        )
 
 
 def run_table(
@@ -60,6 +106,8 @@ def run_table(
     reconcile: bool = False,
     accept_source: bool = False,
     repair: Sequence[Sequence[str]] = (),
+    backfill: str | None = None,
+    counted: bool = True,
 ) -> RunResult:
     """Sync one table once.
 
@@ -71,6 +119,8 @@ def run_table(
         accept_source: Whether to begin a new generation: the table is another one,
             or another database, and that is meant.
         repair: Keys whose rows are exported again, and nothing else.
+        backfill: Condition of rows to export again; empty for all, None for no wish.
+        counted: Whether a lease that is held counts: see `Ledger.lease`.
 
     Returns:
         What was exported and committed.
@@ -80,69 +130,31 @@ def run_table(
     """
     settings, run = around.settings, str(ULID())
     keys = LakeKeys(stack=settings.stack, table=table.spec.source)
-    ledger = Ledger(around.ledger_table, settings.stack, table.spec.source)
+    ledger = around.ledger(table)
     lake = Lake(around.s3, settings.bucket, settings.kms_key_arn, keys)
-    started = time.monotonic()
-    with ledger.lease(run) as lease:
-        try:
-            _follow(lease, ledger, lake)
-            if accept_source:
-                generations.begin(lease)
-            identity.check_place(table, settings, lease.state.source)
-            with leased_user(settings, around.aws_keys) as user:
-                name = f"aurora-sync {settings.stack} {table.spec.source} {run}"
-                with (
-                    closing(Source(settings, user, started + seconds, name)) as source,
-                    told(str(table.spec.source)),
-                ):
-                    exports = Exports(
-                        table=table,
-                        settings=settings,
-                        run=run,
-                        lease=lease,
-                        source=source,
-                        started=started,
-                        seconds=seconds,
-                    )
-                    if repair:
-                        return send_again(exports, lake, repair)
-                    return Work(lake=lake, exports=exports, reconcile=reconcile).go()
-        except FencedError:
-            # A newer run is at work, and says what is the matter.
-            raise
-        except SyncError as error:
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            # A ledger that cannot be written must not hide what went wrong first.
-            with suppress(LedgerError):
-                ledger.note(refusal={**error.as_dict(), "run": run, "at": at})
-            raise
+    with ledger.lease(run, counted) as lease, noting(ledger, run):
+        follow(lease, lake)
+        if accept_source:
+            generations.begin(lease)
+        with exporting(table, around, run, lease.state, seconds) as exports:
+            if repair:
+                return send_again(exports, lease, lake, repair)
+            loads = Loads(exports=exports, lease=lease, queue=around.queue)
+            work = Work(lake=lake, loads=loads, reconcile=reconcile)
+            return work.go(backfill)
 
 
-def _follow(lease: Lease, ledger: Ledger, lake: Lake) -> None:
-    """Let the ledger follow manifests that a run committed before it died."""
-    for manifest in lake.after(lease.state.seq):
-        if not generations.follow(lease, manifest):
-            continue
-        changes: dict[str, Any] = {"seq": manifest.seq}
-        if manifest.mode == "reconcile":
-            changes |= {"reconcile": None, "reconciled_at": manifest.committed_at}
-            lease.save(**changes)
-            continue
-        if manifest.mode == "repair":
-            lease.save(**changes)
-            continue
-        changes |= {"fresh": None, "snapshot": None}
-        if manifest.high is not None:
-            changes |= {"watermark": manifest.high, "load": None}
-            changes["contract"] = manifest.contract
-            if manifest.mode == "first_load" and manifest.generation == 1:
-                changes["reconciled_at"] = manifest.committed_at
-        elif lease.state.load is not None:
-            plan = Plan.read(lease.state.load)
-            keys = {file.key for file in manifest.files}
-            done = ledger.chunks(plan.notes)
-            found = {n for n, file in done.items() if file and file.key in keys}
-            committed = tuple(sorted(found | set(plan.committed)))
-            plan = msgspec.structs.replace(plan, committed=committed)
-            changes["load"] = plan.to_ledger()
-        lease.save(**changes)
+@contextmanager
+def noting(ledger: Ledger, run: str) -> Iterator[None]:
+    """Note in the ledger why an attempt failed, for `status`."""
+    try:
+        yield
+    except FencedError:
+        # A newer run is at work, and says what is the matter.
+        raise
+    except SyncError as error:
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        # A ledger that cannot be written must not hide what went wrong first.
+        with suppress(LedgerError):
+            ledger.note(refusal={**error.as_dict(), "run": run, "at": at})
+        raise

@@ -4,21 +4,25 @@ The manifest is the commit; the ledger follows it. Until then nothing that count
 been changed, so that any error may end the run anywhere.
 """
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from psycopg2 import sql
+from ulid import ULID
 
-from runtime.contract.records import ExportedFile, RunResult, fingerprint
-from runtime.contract.specs import Table
+from runtime.contract.errors import SourceError
+from runtime.contract.records import (
+    ExportedFile,
+    Mode,
+    RunResult,
+    fingerprint,
+    same_watermark,
+)
 from runtime.exporter import full, watermark
 from runtime.exporter.chunks import Chunk, Plan
-from runtime.exporter.exports import Exports
-from runtime.exporter.lake import Lake
-from runtime.exporter.ledger import Lease
-from runtime.exporter.source_errors import TooLargeError
+from runtime.exporter.commits import Commits, now
 from runtime.exporter.watermark import Safe, Window
 
 # How long a load waits for writers that are open when it begins.
@@ -26,35 +30,27 @@ SETTLE_SECONDS = 10.0
 
 
 @dataclass(kw_only=True)
-class Work:
+class Work(Commits):
     """The work of one run.
 
     Attributes:
-        lake: Where manifests go.
-        exports: Makes files.
         reconcile: Whether to compare keys now, due or not.
     """
 
-    lake: Lake
-    exports: Exports
     reconcile: bool = False
 
-    @property
-    def table(self) -> Table:
-        """What to sync."""
-        return self.exports.table
+    def go(self, backfill: str | None = None) -> RunResult:
+        """Bring rows over; then a backfill on; then, when that is due, the keys.
 
-    @property
-    def lease(self) -> Lease:
-        """The right to change the table's ledger."""
-        return self.exports.lease
-
-    def go(self) -> RunResult:
-        """Bring rows over; then, when that is due, the keys.
-
-        A reconcile that the time does not suffice for goes on in the next run.
+        Args:
+            backfill: Condition of rows to export again; empty for all, None for none.
         """
+        if backfill is not None:
+            self._ask_for_backfill(backfill)
         result = self._rows()
+        if result.status == "done" and self.lease.state.backfill is not None:
+            filled = self._load(Plan.read(self.lease.state.backfill))
+            result = _joined(result, filled)
         if result.status == "done" and self._reconcile_due():
             return self._keys(result)
         return result
@@ -68,49 +64,46 @@ class Work:
             if plan.contract == shape:
                 return self._load(plan)
         if self.table.spec.is_full:
-            return self._whole(shape)
-        if state.watermark is None or state.contract != shape:
+            return self._whole()
+        if state.watermark is None or not same_watermark(state.contract, shape):
             safe = watermark.read_settled(
                 cursor, self.table, state.candidate, SETTLE_SECONDS
             )
-            # Under a new contract every row goes out again, and the watermark may mean
-            # something else.
-            load = Plan(id=self.exports.run, contract=shape, high=safe.high, chunks=())
-            return self._load(load, safe)
+            return self._load(self._plan("first_load", high=safe.high), safe)
         safe = watermark.read_safe(cursor, self.table, state.candidate)
+        begun = (state.backfill or {}).get("contract", shape)
+        if state.contract != shape or begun != shape:
+            # Old rows lack what is new, and so do increments under a contract that was
+            # rolled back before its backfill had ended; increments go on beside it.
+            self._backfill_for(shape)
         window = watermark.window(
             cursor, self.table, safe, state.watermark, state.fresh
         )
-        return self._incremental(safe, window, shape)
+        return self._incremental(safe, window)
 
-    def _whole(self, shape: str) -> RunResult:
+    def _whole(self) -> RunResult:
         """Load every row, unless the keys of the load before are still to be compared.
 
         Else a table whose keys take several runs would never come to their end.
         """
         if self.lease.state.reconcile is not None:
-            done = Plan(id=self.exports.run, contract=shape, full=True)
-            return self._result("done", done, high=self.lease.state.high)
+            return self._result("done", self._plan("full"), high=self.lease.state.high)
         safe = full.read_now(self.exports.source.cursor)
-        load = Plan(
-            id=self.exports.run, contract=shape, high=safe.high, chunks=(), full=True
-        )
-        return self._load(load, safe)
+        return self._load(self._plan("full", high=safe.high), safe)
 
-    def _incremental(self, safe: Safe, window: Window, shape: str) -> RunResult:
-        plan = Plan(
-            id=self.exports.run,
+    def _incremental(self, safe: Safe, window: Window) -> RunResult:
+        plan = self._plan(
+            "incremental",
+            chunks=(Chunk(),),
             above=window.above,
             low=window.low,
             high=window.high,
             fresh=window.fresh,
-            contract=shape,
         )
-        try:
-            file = self.exports.file(plan, 0, Chunk())
-        except TooLargeError as error:
-            self.exports.cut_smaller(plan, error)
-            return self._result("more", plan)
+        plan, done = self.loads.advance(plan)
+        if len(plan.chunks) != 1:
+            return self._result("more", plan, plan=plan.id)
+        file = done[0]
         files = (file,) if file else ()
         seq, seen = None, self.exports.relation
         if files or window.moved or self._heartbeat_due():
@@ -126,17 +119,62 @@ class Work:
             candidate=safe.candidate,
             snapshot=seen.snapshot if seen else None,
             load=None,
-            contract=plan.contract,
         )
 
+    def _plan(self, mode: Mode, **more: Any) -> Plan:
+        """Return a new plan, which is still to be cut.
+
+        It has an identity of its own: one run may begin several plans, and each has
+        finished chunks.
+        """
+        return Plan(
+            id=str(ULID()),
+            mode=mode,
+            after=self.lease.state.seq,
+            contract=fingerprint(self.table),
+            **{"chunks": (), **more},
+        )
+
+    def _ask_for_backfill(self, where: str) -> None:
+        """Begin an operator's backfill.
+
+        Raises:
+            SourceError: When a load is under way, or Aurora refuses the condition.
+        """
+        state = self.lease.state
+        if state.watermark is None or state.load or state.backfill:
+            raise SourceError(
+                "a load is under way, and a backfill would export its rows twice",
+                subject=str(self.table.spec.source),
+                remedy="wait for its end, which `aurora-sync status` expects; then ask "
+                "again",
+            )
+        source = self.table.spec.source
+        self.exports.source.cursor.execute(
+            sql.SQL("EXPLAIN SELECT 1 FROM {} WHERE ({}\n)").format(
+                sql.Identifier(source.schema, source.name), sql.SQL(where or "TRUE")
+            )
+        )
+        plan = self._plan("backfill", where=where)
+        self.lease.save(backfill=plan.to_ledger())
+
+    def _backfill_for(self, shape: str) -> None:
+        """See to it that every row comes under this contract."""
+        known = self.lease.state.backfill
+        if known is None or known["contract"] != shape or known.get("where"):
+            self.lease.save(backfill=self._plan("backfill").to_ledger())
+
     def _load(self, plan: Plan, safe: Safe | None = None) -> RunResult:
-        """Export the chunks that are still missing, as many as the time allows."""
+        """Bring a load on, and commit the chunks that have been exported."""
         if plan.mode == "first_load":
             self.exports.notice()
-        advanced = self.exports.advance(plan)
-        if advanced is None:
-            return self._result("more", plan)
-        return self._commit_load(*advanced, safe)
+        plan, done = self.loads.advance(plan)
+        unfinished = not plan.chunks or len(done) < len(plan.chunks)
+        if unfinished and done.keys() <= set(plan.committed):
+            if safe is not None:
+                self.lease.save(candidate=safe.candidate)
+            return self._result("more", plan, plan=plan.id)
+        return self._commit_load(plan, done, safe)
 
     def _commit_load(
         self,
@@ -147,34 +185,41 @@ class Work:
         finished = len(done) == len(plan.chunks)
         new = {n: file for n, file in done.items() if n not in plan.committed}
         files = tuple(file for _, file in sorted(new.items()) if file is not None)
+        state, changes = self.lease.state, dict[str, Any]()
+        if plan.mode != "backfill":
+            # Its chunks show several snapshots.
+            changes |= {"snapshot": None, "held_by": safe.holder if safe else None}
+            changes["candidate"] = safe.candidate if safe else state.candidate
+        if not finished:
+            committed = tuple(sorted({*plan.committed, *new}))
+            rest = msgspec.structs.replace(plan, committed=committed)
+            changes[plan.place] = rest.to_ledger()
+        else:
+            changes |= self._completed(plan)
         high = plan.high if finished else None
         seq = self._commit(plan, high, files)
-        committed = tuple(sorted({*plan.committed, *new}))
-        rest = msgspec.structs.replace(plan, committed=committed)
         return self._finish(
             plan,
             seq,
             files,
             status="done" if finished else "more",
-            held_by=safe.holder if safe else None,
-            candidate=safe.candidate if safe else self.lease.state.candidate,
-            # Its chunks show several.
-            snapshot=None,
-            watermark=high if finished else self.lease.state.watermark,
-            fresh=plan.fresh if finished else None,
-            high=plan.high,
-            load=None if finished else rest.to_ledger(),
-            # Not before the last chunk: until then old rows lack the new columns.
-            contract=plan.contract if finished else self.lease.state.contract,
-            # All that was there has just come over; of an earlier source more is left.
-            **(
-                {"reconciled_at": _now()}
-                if finished
-                and plan.mode == "first_load"
-                and self.lease.state.generation == 1
-                else {}
-            ),
+            high=plan.high or state.high,
+            more_of="" if finished else plan.id,
+            **{"held_by": state.held_by, **changes},
         )
+
+    def _completed(self, plan: Plan) -> dict[str, Any]:
+        """Return what the end of a load changes in the ledger."""
+        changes: dict[str, Any] = {plan.place: None}
+        if plan.mode != "backfill":
+            changes |= {"watermark": plan.high, "fresh": plan.fresh}
+        if plan.mode != "incremental" and not plan.where:
+            # Not before the last chunk: until then old rows lack the new columns.
+            changes["contract"] = plan.contract
+        if plan.mode == "first_load" and self.lease.state.generation == 1:
+            # All that was there has just come over; of an earlier source more is left.
+            changes["reconciled_at"] = now()
+        return changes
 
     def _reconcile_due(self) -> bool:
         state, spec = self.lease.state, self.table.spec
@@ -193,99 +238,28 @@ class Work:
     def _keys(self, result: RunResult) -> RunResult:
         """Export all keys, and a seal that lists their files."""
         state, shape = self.lease.state, fingerprint(self.table)
-        plan = Plan(id=self.exports.run, contract=shape, chunks=(), keys_only=True)
+        plan = self._plan("reconcile")
         if state.reconcile and state.reconcile["contract"] == shape:
             plan = Plan.read(state.reconcile)
-        advanced = self.exports.advance(plan)
-        if advanced is None or len(advanced[1]) < len(advanced[0].chunks):
-            return msgspec.structs.replace(result, status="more")
-        plan, done = advanced
+        plan, done = self.loads.advance(plan)
+        if not plan.chunks or len(done) < len(plan.chunks):
+            return msgspec.structs.replace(result, status="more", plan=plan.id)
         files = tuple(file for _, file in sorted(done.items()) if file is not None)
         seq = self._commit(plan, None, (*files, self.exports.seal(plan, files)))
-        self.lease.save(seq=seq, reconcile=None, reconciled_at=_now())
+        self.lease.save(seq=seq, reconcile=None, reconciled_at=now())
         keys = sum(file.rows for file in files)
         return msgspec.structs.replace(result, reconcile_seq=seq, keys_exported=keys)
 
-    def _commit(
-        self, plan: Plan, high: str | None, files: tuple[ExportedFile, ...]
-    ) -> int:
-        manifest = self.exports.manifest(
-            plan.mode, plan.contract, files, low=plan.low, high=high
-        )
-        self.lake.commit(manifest)
-        return manifest.seq
 
-    def _finish(
-        self,
-        plan: Plan,
-        seq: int | None,
-        files: tuple[ExportedFile, ...],
-        *,
-        status: str = "done",
-        high: str | None,
-        held_by: dict[str, Any] | None,
-        **changes: Any,
-    ) -> RunResult:
-        """Let the ledger follow the manifest, and say what was done."""
-        result = self._result(
-            status, plan, seq=seq, files=files, low=plan.low, high=high, held_by=held_by
-        )
-        now = _now()
-        before = self.lease.state.last_run or {}
-        last_run = {
-            "run": self.exports.run,
-            "mode": plan.mode,
-            "seq": seq,
-            "rows_exported": result.rows_exported,
-            "files": len(files),
-            "bytes": result.bytes,
-            "null_rows": result.null_rows,
-            "late_rows": result.late_rows,
-            "lateness": result.lateness,
-            "lookback_used": result.lookback_used,
-            "seconds": result.seconds,
-            "at": now,
-            "committed_at": now if seq else before.get("committed_at", now),
-        }
-        self.lease.save(
-            seq=seq or self.lease.state.seq,
-            high=high,
-            held_by=held_by,
-            last_run=last_run,
-            refusal=None,
-            source=self.exports.identity,
-            drift=(
-                self.exports.relation.drift
-                if self.exports.relation
-                else self.lease.state.drift
-            ),
-            **changes,
-        )
-        return result
-
-    def _result(self, status: Any, plan: Plan, **more: Any) -> RunResult:
-        files: tuple[ExportedFile, ...] = more.pop("files", ())
-        more |= asdict(self.exports.noticed) if self.exports.noticed else {}
-        return RunResult(
-            status=status,
-            table=str(self.table.spec.source),
-            run=self.exports.run,
-            mode=plan.mode,
-            files=files,
-            rows_exported=sum(file.rows for file in files),
-            bytes=sum(file.bytes for file in files),
-            seconds=round(time.monotonic() - self.exports.started, 3),
-            drift=self.exports.relation.drift if self.exports.relation else (),
-            **more,
-        )
-
-    def _heartbeat_due(self) -> bool:
-        last = (self.lease.state.last_run or {}).get("committed_at")
-        if last is None:
-            return True
-        silence = datetime.now(UTC) - datetime.fromisoformat(last)
-        return silence.total_seconds() > self.exports.settings.heartbeat_seconds
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _joined(rows: RunResult, filled: RunResult) -> RunResult:
+    """Return the answer of a run that has brought a backfill on too."""
+    return msgspec.structs.replace(
+        rows,
+        status=filled.status,
+        plan=filled.plan,
+        seq=filled.seq or rows.seq,
+        files=(*rows.files, *filled.files),
+        rows_exported=rows.rows_exported + filled.rows_exported,
+        bytes=rows.bytes + filled.bytes,
+        seconds=filled.seconds,
+    )

@@ -2,21 +2,23 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
+from msgspec import Struct
 
 from runtime.contract.errors import LeaseHeldError, SyncError
 from runtime.contract.names import SourceName
-from runtime.contract.records import RunResult
+from runtime.contract.records import ExportedFile, LedgerState, Mode, RunResult
 from runtime.ops.ledger import LedgerReader
 
 # A lease ends with its run, or expires by itself a little after the function's 5
 # minutes.
 LEASE_SECONDS = 360
 _LEASE_POLL_SECONDS = 1.0
+_LOAD_POLL_SECONDS = 1.0
 
 Tell = Callable[[str], None]
 
@@ -44,6 +46,57 @@ class RefusedError(SyncError):
     def as_dict(self) -> dict[str, Any]:
         """Return the error as the function told it."""
         return self.error
+
+
+class Followed(Struct, frozen=True, kw_only=True):
+    """A load as it was last seen in the ledger.
+
+    Attributes:
+        plan: Its identity.
+        mode: What kind of load; None when it was over before it was seen.
+        after: Number of the last manifest before it.
+    """
+
+    plan: str
+    mode: Mode | None = None
+    after: int | None = None
+
+    def result(
+        self,
+        answer: RunResult,
+        state: LedgerState,
+        files: Sequence[ExportedFile | None],
+        seconds: float,
+    ) -> RunResult:
+        """Return what the load has done since the invocation that began it answered.
+
+        Args:
+            answer: That answer.
+            state: The ledger's state after the load.
+            files: Files of its chunks.
+            seconds: How long it was followed.
+        """
+        told = {file.key for file in answer.files}
+        new = tuple(file for file in files if file and file.key not in told)
+        mode, rows = self.mode or answer.mode, sum(file.rows for file in new)
+        keys_only = mode == "reconcile"
+        return RunResult(
+            status="done",
+            table=answer.table,
+            mode=answer.mode if keys_only else mode,
+            seq=state.seq,
+            after=self.after,
+            low=answer.low,
+            high=state.high,
+            held_by=state.held_by,
+            files=new,
+            rows_exported=0 if keys_only else rows,
+            bytes=sum(file.bytes for file in new),
+            reconcile_seq=state.seq if keys_only else None,
+            keys_exported=rows if keys_only else 0,
+            seconds=round(seconds, 3),
+            drift=state.drift,
+        )
 
 
 class Exporter:
@@ -80,7 +133,7 @@ class Exporter:
             **wishes: As of `invoke`.
 
         Returns:
-            The answer of each invocation; several for a load that took more than one.
+            The answer of the invocation; of a load in chunks also what became of it.
 
         Raises:
             RefusedError: When the run failed; its error says why.
@@ -97,17 +150,46 @@ class Exporter:
                 self._failed(source, result, wait, lease_deadline, tell)
                 continue
             done.append(result)
-            if result.status != "more":
-                return tuple(done)
-            tell(f"loading: {sum(each.rows_exported for each in done)} rows so far")
+            if result.status == "more" and wait:
+                done.append(self._loaded(source, result, deadline, tell))
+            return tuple(done)
+
+    def _loaded(
+        self, source: SourceName, answer: RunResult, deadline: float, tell: Tell
+    ) -> RunResult:
+        """Follow loads in the ledger until their last chunk is committed.
+
+        Returns:
+            What the last of them has exported beside what the answer tells.
+
+        Raises:
+            RefusedError: When a chunk failed for a reason that stays.
+            FunctionError: When the time is over.
+        """
+        begun, last = time.monotonic(), Followed(plan=answer.plan)
+        while True:
+            state = self._ledger.states([source])[source]
+            raw = state.load or state.backfill or state.reconcile
+            if raw is not None:
+                last = Followed(plan=raw["id"], mode=raw["mode"], after=raw["after"])
+            files = self._ledger.chunks(source, last.plan)
+            if raw is None:
+                return last.result(answer, state, files, time.monotonic() - begun)
+            if state.refusal is not None and not state.refusal["retryable"]:
+                raise RefusedError(state.refusal)
+            rows = sum(file.rows for file in files if file)
+            so_far = f"{len(files)} of {len(raw['chunks'])} chunks, {rows} rows"
+            waits = f"; waits: {state.waits_for}" if state.waits_for else ""
+            tell(f"loading: {so_far}{waits}")
             if time.monotonic() > deadline:
                 raise FunctionError(
                     "not everything is exported within the time-out",
                     subject=str(source),
-                    got=f"{sum(each.rows_exported for each in done)} rows so far",
-                    remedy="it goes on with the next run; call sync again, or set a "
-                    "longer --timeout",
+                    got=so_far + waits,
+                    remedy="it goes on by itself; follow it with `aurora-sync status`, "
+                    "or call sync again with a longer --timeout",
                 )
+            time.sleep(_LOAD_POLL_SECONDS)
 
     def invoke(self, source: SourceName, **wishes: Any) -> RunResult:
         """Invoke the function once and return its answer.

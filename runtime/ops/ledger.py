@@ -12,6 +12,7 @@ from runtime.contract.errors import LedgerError
 from runtime.contract.names import SourceName
 from runtime.contract.records import (
     STATE_KEY,
+    ExportedFile,
     LedgerState,
     ledger_key,
     state_from_item,
@@ -68,8 +69,8 @@ class LedgerReader:
                 wanted = answer.get("UnprocessedKeys") or {}
         return items
 
-    def chunk_rows(self, source: SourceName, plan: str) -> list[int]:
-        """Return the number of rows of each chunk of a load that is finished.
+    def chunks(self, source: SourceName, plan: str) -> list[ExportedFile | None]:
+        """Return the file of each chunk of a load that is finished; None when empty.
 
         Args:
             source: The table.
@@ -88,9 +89,11 @@ class LedgerReader:
                 },
             )
             items = [item for page in pages for item in page["Items"]]
-        # Of a chunk without rows there is no file.
-        files = [msgspec.json.decode(item["file"]["S"]) for item in items]
-        return [file["rows"] if file else 0 for file in files]
+        return [
+            msgspec.json.decode(item["file"]["S"], type=ExportedFile | None)
+            for item in items
+            if "problem" not in item
+        ]
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from msgspec import Struct
-from ulid import ULID
 
 from runtime.contract.errors import ConfigError, SyncError
 from runtime.contract.records import LedgerState
@@ -16,6 +15,7 @@ from runtime.contract.specs import TableSpec
 from runtime.ops.deletes import Decision, last_decisions
 from runtime.ops.history import Day, PastRun, lag_seconds, last_day, recent_runs
 from runtime.ops.ledger import LedgerReader
+from runtime.ops.load_progress import LoadProgress, load_progress
 from runtime.ops.warehouse import MergedRun, Progress, Warehouse
 
 State = Literal[
@@ -45,24 +45,6 @@ class LastRun(Struct, frozen=True, kw_only=True):
     at: str | None = None
 
 
-class LoadProgress(Struct, frozen=True, kw_only=True):
-    """How far a load is that takes more than one run.
-
-    Attributes:
-        chunks_done: Chunks exported.
-        chunks: Chunks in all; 0 while they are still to be cut.
-        rows: Rows in those exported.
-        started_at: When the load began.
-        expected_end: When it ends if it goes on as it has so far.
-    """
-
-    chunks_done: int
-    chunks: int
-    rows: int
-    started_at: str
-    expected_end: str | None
-
-
 class TableStatus(Struct, frozen=True, kw_only=True):
     """How one table is.
 
@@ -79,7 +61,7 @@ class TableStatus(Struct, frozen=True, kw_only=True):
         merged_through: Watermark up to which the target is complete.
         lag_seconds: Age of `merged_through`.
         last_run: What the last run did.
-        load: How far a load is that takes several runs.
+        load: How far a load or a backfill is that takes several chunks.
         refusal: Why the last run failed.
         drift: Columns at the source that the contract lacks.
         deletes: The last decision on its deletes; None before the first.
@@ -186,13 +168,13 @@ def _from_ledger(
     specs: Sequence[TableSpec], ledger: LedgerReader, now: datetime
 ) -> _Parts:
     states = ledger.states([spec.source for spec in specs])
-    loads = {
-        str(source): load_progress(
-            state.load, ledger.chunk_rows(source, state.load["id"]), now
-        )
-        for source, state in states.items()
-        if state.load is not None
-    }
+    loads = {}
+    for source, state in states.items():
+        if plan := state.load or state.backfill:
+            rows = [
+                each.rows if each else 0 for each in ledger.chunks(source, plan["id"])
+            ]
+            loads[str(source)] = load_progress(plan, rows, now, state.waits_for)
     return {"state": {str(key): state for key, state in states.items()}, "load": loads}
 
 
@@ -209,28 +191,6 @@ def _from_warehouse(
         found["runs"] = {name: past.get(name, ()) for name in names}
         found["last_day"] = {name: day.get(name, Day()) for name in names}
     return found
-
-
-def load_progress(
-    plan: Mapping[str, Any], rows: Sequence[int], now: datetime
-) -> LoadProgress:
-    """Return how far a load is, and when it ends at the pace it has had.
-
-    Args:
-        plan: The plan as the ledger keeps it.
-        rows: Rows of each chunk that is exported.
-        now: The time of asking.
-    """
-    started = ULID.from_str(plan["id"]).datetime
-    chunks, done = len(plan["chunks"]), len(rows)
-    end = started + (now - started) * (chunks / done) if done and chunks else None
-    return LoadProgress(
-        chunks_done=done,
-        chunks=chunks,
-        rows=sum(rows),
-        started_at=started.isoformat(timespec="seconds"),
-        expected_end=end.isoformat(timespec="seconds") if end else None,
-    )
 
 
 def table_status(spec: TableSpec, known: Known, now: datetime) -> TableStatus:

@@ -212,6 +212,7 @@ class Syncing:
     def _merged(self, warehouse: Warehouse, merge: _Merge) -> None:
         outcome = _outcome(merge.table, merge.results, "merged")
         seqs = [each.seq for each in merge.results if each.seq is not None]
+        seqs += [each.after + 1 for each in merge.results if each.after is not None]
         if seqs:
             runs = warehouse.runs(merge.table, min(seqs), max(seqs))
             outcome = msgspec.structs.replace(

@@ -12,7 +12,8 @@ from infra.cli import plot
 from infra.cli.report import page
 from runtime.contract.errors import WarehouseError
 from runtime.ops.history import Day
-from runtime.ops.status import LastRun, LoadProgress, Reading, TableStatus
+from runtime.ops.load_progress import LoadProgress
+from runtime.ops.status import LastRun, Reading, TableStatus
 from tests.factories import make_spec
 from tests.ops.test_history import NOON, past_run
 

@@ -23,7 +23,8 @@ from infra.cli import render
 from infra.cli.status import load_bar, notes, short
 from infra.cli.watch import sparkline, view
 from runtime.ops.deletes import Decision
-from runtime.ops.status import LastRun, LoadProgress, Reading, TableStatus
+from runtime.ops.load_progress import LoadProgress
+from runtime.ops.status import LastRun, Reading, TableStatus
 from tests.cli.conftest import SCRIPT, Local, aurora_sync, process
 from tests.cli.test_report import ELSEWHERE, HOSTILE, parsed, table
 from tests.cli.test_tables import NOTHING, ORDERS, WIDE

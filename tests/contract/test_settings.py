@@ -12,6 +12,7 @@ SETTINGS = ExporterSettings(
     region="eu-west-1",
     kms_key_arn="arn:aws:kms:eu-west-1:111122223333:key/1",
     ledger_table="ledger",
+    load_queue_url="https://sqs.eu-west-1.amazonaws.com/111122223333/load",
     aurora_host="writer.example.test",
     aurora_port=5432,
     aurora_database="app",

@@ -38,9 +38,11 @@ from runtime.contract.specs import Table, TableContract
 from runtime.exporter.credentials import AwsKeys, DatabaseUser
 from runtime.exporter.lake import Lake
 from runtime.exporter.ledger import Ledger
+from runtime.exporter.load_queue import LoadQueue, Message
 from runtime.exporter import run as run_module
 from runtime.exporter.run import Surroundings, run_table
 from runtime.exporter.source import Source
+from runtime.exporter.worker import take
 from tests.factories import make_column, make_contract, make_spec
 from tests.local.running import running
 
@@ -166,14 +168,51 @@ class Scene:
         table: Table,
         seconds: float = 60,
         reconcile: bool = False,
+        backfill: str | None = None,
         **changes: Any,
     ) -> RunResult:
         """Run the exporter once; `changes` are settings."""
-        around = self.around
-        if changes:
-            settings = msgspec.structs.replace(around.settings, **changes)
-            around = replace(around, settings=settings)
-        return run_table(table, around, seconds, reconcile)
+        around = self.with_settings(**changes)
+        return run_table(table, around, seconds, reconcile, backfill=backfill)
+
+    def with_settings(self, **changes: Any) -> Surroundings:
+        """Return what a run needs, with other settings."""
+        settings = msgspec.structs.replace(self.around.settings, **changes)
+        return replace(self.around, settings=settings)
+
+    def messages(self) -> list[Message]:
+        """Return the messages that can be received now, and delete them."""
+        sqs, url = self.around.queue._client, self.around.queue._url
+        found: list[Message] = []
+        while batch := sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+        ).get("Messages"):
+            for each in batch:
+                found.append(msgspec.json.decode(each["Body"], type=Message))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        return found
+
+    def work(
+        self, table: Table, *messages: Message, seconds: float = 60, **changes: Any
+    ) -> list[RunResult]:
+        """Take messages as the function does, by default all there are.
+
+        Returns:
+            The answers of the runs that they led to.
+        """
+        around = self.with_settings(**changes)
+        answers = [
+            take(table, around, seconds, each) for each in messages or self.messages()
+        ]
+        return [each for each in answers if each is not None]
+
+    def load(self, table: Table, **how: Any) -> list[RunResult]:
+        """Run, and take messages until there are no more; return all answers."""
+        results = [self.run(table, **how)]
+        how.pop("reconcile", None), how.pop("backfill", None)
+        while messages := self.messages():
+            results += self.work(table, *messages, **how)
+        return results
 
     def ledger(self, table: Table) -> Ledger:
         """Return the table's ledger."""
@@ -278,6 +317,7 @@ def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
         region=AWS_REGION,
         kms_key_arn=key,
         ledger_table=LEDGER,
+        load_queue_url="",
         aurora_host=HOST,
         aurora_port=stack.port("postgres"),
         aurora_database=postgres.DATABASE,
@@ -294,8 +334,11 @@ def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
     ledger = _ledger(stack)
 
     def surroundings(name: str) -> Surroundings:
+        sqs = aws.client(stack, "sqs")
+        url = sqs.create_queue(QueueName=f"load-{name}")["QueueUrl"]
         return Surroundings(
-            settings=msgspec.structs.replace(settings, stack=name),
+            settings=msgspec.structs.replace(settings, stack=name, load_queue_url=url),
+            queue=LoadQueue(sqs, url),
             ledger_table=ledger,
             s3=aws.client(stack, "s3"),
             aws_keys=_no_keys,

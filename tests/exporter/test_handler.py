@@ -124,7 +124,7 @@ def test_a_long_holder_and_late_rows_are_measured_for_alarms(function, monkeypat
         held_by={"pid": 1, "too_long": True},
         lookback_used=0.625,
     )
-    monkeypatch.setattr(handler, "run_table", lambda *_: result)
+    monkeypatch.setattr(handler, "run_table", lambda *_, **__: result)
     function()
     line = function.measured()
     assert (line["HeldTooLong"], line["LookbackUsed"]) == ([1], [62.5])

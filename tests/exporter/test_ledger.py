@@ -8,13 +8,13 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from runtime.contract.errors import FencedError, LeaseHeldError, LedgerError
-from runtime.contract.records import ExportedFile, LedgerState
+from runtime.contract.records import ExportedFile, Finished, LedgerState
 from runtime.exporter.ledger import LEASE_SECONDS, Ledger
 from tests.exporter.conftest import Scene
 from tests.factories import make_table
 
 TABLE = make_table()
-FILE = ExportedFile(key="k", rows=1, bytes=2, stamp="s", columns=3)
+FILE = Finished(file=ExportedFile(key="k", rows=1, bytes=2, stamp="s", columns=3))
 
 
 @pytest.fixture
@@ -194,9 +194,11 @@ def test_tables_and_deployments_have_ledgers_of_their_own(scene, ledger):
 
 def test_a_chunk_is_finished_once_and_the_first_counts(ledger):
     ledger.finish_chunk("plan", 3, FILE)
-    ledger.finish_chunk("plan", 3, None)
-    ledger.finish_chunk("plan", 1, None)
-    assert ledger.chunks("plan") == {3: FILE, 1: None}
+    ledger.finish_chunk("plan", 3, Finished(problem="too_large"))
+    ledger.finish_chunk("plan", 1, Finished())
+    assert ledger.chunks("plan") == {3: FILE, 1: Finished()}
+    assert ledger.is_finished("plan", 1)
+    assert not ledger.is_finished("plan", 2)
 
 
 def test_plans_do_not_see_one_anothers_chunks(ledger):
@@ -209,7 +211,7 @@ def test_plans_do_not_see_one_anothers_chunks(ledger):
 def test_thousands_of_chunks_come_in_several_pages(scene, ledger):
     """DynamoDB answers at most 1 MB at once."""
     long = ExportedFile(key="k" * 900, rows=1, bytes=2, stamp="s", columns=3)
-    ledger.finish_chunk("plan", 0, long)
+    ledger.finish_chunk("plan", 0, Finished(file=long))
     with scene.around.ledger_table.batch_writer() as batch:
         first = scene.around.ledger_table.get_item(
             Key={"pk": f"{scene.name}#public.orders", "sk": "CHUNK#plan#000000"}
@@ -250,7 +252,7 @@ def test_what_dynamodb_refuses_is_told_with_the_ledgers_name(scene, error, told)
     for attempt in (
         lambda: ledger.note(refusal=None),
         lambda: ledger.chunks("plan"),
-        lambda: ledger.finish_chunk("plan", 1, None),
+        lambda: ledger.finish_chunk("plan", 1, Finished()),
     ):
         with pytest.raises(LedgerError) as caught:
             attempt()

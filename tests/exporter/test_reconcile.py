@@ -9,7 +9,6 @@ import pytest
 
 from runtime.contract.records import Manifest
 from runtime.contract.specs import Table
-from runtime.exporter.exports import Exports
 from tests.exporter.conftest import BUCKET, ORDERS, Scene
 from tests.exporter.test_run_killed import Case, Life, survive
 
@@ -154,24 +153,19 @@ def test_other_ways_with_deletes_compare_no_keys(scene, deletes):
 
 def test_a_load_that_is_not_done_has_no_keys_yet(scene, orders):
     fill(scene)
-    result = scene.run(orders, seconds=0.001, reconcile=True, chunk_bytes=16_384)
+    result = scene.run(orders, reconcile=True, chunk_bytes=16_384)
     assert (result.status, result.reconcile_seq) == ("more", None)
 
 
-def test_many_keys_take_several_runs_and_one_manifest(scene, orders, monkeypatch):
+def test_many_keys_go_through_the_queue_into_one_manifest(scene, orders):
     fill(scene)
-    scene.run(orders)
-    # Each run finds time for one chunk.
-    monkeypatch.setattr(Exports, "half_the_time_is_left", lambda self: True)
-    how = {"seconds": 0.001, "reconcile": True, "chunk_bytes": 8_192}
-    answers = [scene.run(orders, **how)]
-    while answers[-1].status == "more":
-        assert len(answers) < 30
-        answers.append(scene.run(orders, **how))
+    scene.load(orders)
+    first, *_, last = scene.load(orders, reconcile=True, chunk_bytes=8_192)
+    assert (first.status, last.reconcile_seq) == ("more", scene.state(orders).seq)
     check(scene, orders, 300)
     links = [link for link in scene.manifests(orders) if link.mode == "reconcile"]
     assert len(links) == 1
-    assert len(answers) == len(links[0].files) - 1 > 3
+    assert len(links[0].files) > 3
 
 
 def test_keys_wait_when_the_rows_have_taken_long(scene, orders):
@@ -184,7 +178,7 @@ def test_a_changed_contract_begins_the_keys_anew(scene, orders):
     fill(scene)
     scene.run(orders)
     state = scene.state(orders)
-    stale = {"id": "old", "contract": "other", "chunks": [{}], "keys_only": True}
+    stale = {"id": "old", "contract": "other", "chunks": [{}]}
     scene.ledger(orders).note(reconcile=stale)
     assert scene.run(orders).keys_exported == 300
     assert scene.state(orders).watermark >= state.watermark
@@ -201,7 +195,7 @@ def test_whatever_step_was_its_last_the_keys_are_complete_afterwards(
         here = replace(
             scene, name=name, around=replace(scene.around, settings=settings)
         )
-        here.run(table)
+        here.load(table)
         case = Case(table, {"chunk_bytes": 8_192}, reconcile=True)
         killed = survive(case, here, Life(last_step), monkeypatch)
         check(here, table, 120)

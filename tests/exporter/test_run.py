@@ -37,15 +37,6 @@ def keys(first: int, last: int) -> list[str]:
     return sorted(str(number) for number in range(first, last + 1))
 
 
-def run_to_the_end(scene: Scene, table, **how):
-    """Run until a load is done, as the schedule would."""
-    results = [scene.run(table, **how)]
-    while results[-1].status == "more":
-        assert len(results) < 30
-        results.append(scene.run(table, **how))
-    return results
-
-
 # --- loads and increments
 
 
@@ -189,8 +180,12 @@ def many(scene, orders):
     return orders
 
 
-def test_a_large_table_is_loaded_in_chunks_within_one_run(scene, many):
-    result = scene.run(many, chunk_bytes=16_384)
+def test_a_large_table_is_loaded_in_chunks_by_who_takes_their_messages(scene, many):
+    first = scene.run(many, chunk_bytes=16_384)
+    assert (first.status, first.files, first.seq) == ("more", (), None)
+    messages = scene.messages()
+    assert {each.plan for each in messages} == {first.plan}
+    (result,) = scene.work(many, *messages)
     assert result.status == "done"
     assert len(result.files) > 3
     assert result.seq == 1
@@ -198,24 +193,26 @@ def test_a_large_table_is_loaded_in_chunks_within_one_run(scene, many):
     assert scene.state(many).load is None
 
 
-def test_a_load_goes_on_with_the_next_run_when_the_time_is_over(scene, many):
+def test_what_is_finished_is_committed_before_the_load_ends(scene, many):
     insert(scene, 401, 401)
-    first, *more, last = run_to_the_end(scene, many, chunk_bytes=32_768, seconds=0.001)
-    assert first.status == "more"
-    assert first.mode == last.mode == "first_load"
-    assert len(first.files) == 1
-    assert all(result.high == first.high for result in [*more, last])
-    *partial, complete = scene.manifests(many)
-    assert [link.high for link in partial] == [None] * len(partial)
-    assert complete.high == first.high == scene.state(many).watermark
-    assert scene.exported(*partial, complete) == keys(1, 401)
+    first = scene.run(many, chunk_bytes=32_768)
+    one, *rest = scene.messages()
+    assert scene.work(many, one) == []
+    second = scene.run(many)
+    assert (second.status, second.mode, len(second.files)) == ("more", "first_load", 1)
+    (last,) = scene.work(many, *rest)
+    partial, complete = scene.manifests(many)
+    assert partial.high is None
+    assert complete.high == last.high == second.high == scene.state(many).watermark
+    assert first.plan == second.plan
+    assert scene.exported(partial, complete) == keys(1, 401)
 
 
 def test_rows_that_change_during_a_load_arrive_after_it(scene, many):
-    scene.run(many, chunk_bytes=32_768, seconds=0.001)
+    scene.run(many, chunk_bytes=32_768)
     scene.sql("UPDATE orders SET status = 'new', updated_at = NOW()")
     insert(scene, 0, 0)
-    run_to_the_end(scene, many, chunk_bytes=32_768, seconds=0.001)
+    scene.work(many)
     scene.run(many)
     latest = {row[0]: row[1] for row in scene.rows(*scene.manifests(many)[-1:])}
     assert latest == {str(n): "new" if n else "s" for n in range(401)}
@@ -223,9 +220,9 @@ def test_rows_that_change_during_a_load_arrive_after_it(scene, many):
 
 def test_chunks_without_rows_are_done_as_well(scene, many):
     with facts(scene, aws_s3_part_bytes=10_000):
-        run_to_the_end(scene, many, chunk_bytes=16_384)
+        scene.load(many, chunk_bytes=16_384)
         insert(scene, 1000, 1400)
-        first, *_ = run_to_the_end(scene, many)
+        first, *_ = scene.load(many)
     assert first.status == "more"
     assert scene.state(many).load is None
     empty = [link for link in scene.manifests(many) if not link.files]
@@ -237,7 +234,7 @@ def test_what_is_too_large_for_one_file_goes_on_in_smaller_chunks(scene, many):
     scene.sql("UPDATE orders SET updated_at = NOW()")
     before = scene.state(many).watermark
     with facts(scene, aws_s3_part_bytes=20_000):
-        first, *more = run_to_the_end(scene, many)
+        first, *more = scene.load(many)
         assert (first.status, first.seq) == ("more", None)
         assert scene.state(many).watermark == more[-1].high > before
         assert {result.mode for result in [first, *more]} == {"incremental"}
@@ -251,7 +248,7 @@ def test_rows_below_the_watermark_are_no_part_of_an_increment_in_chunks(scene, m
     scene.run(many)
     scene.sql("UPDATE orders SET updated_at = NOW() WHERE order_id > 150")
     with facts(scene, aws_s3_part_bytes=20_000):
-        run_to_the_end(scene, many)
+        scene.load(many)
     assert scene.exported(scene.manifests(many)[-1]) == keys(151, 400)
 
 
@@ -261,7 +258,7 @@ def test_while_held_back_an_increment_in_chunks_moves_the_fresh_marker(scene, ma
     scene.run(many)
     scene.sql("UPDATE orders SET updated_at = NOW()")
     with facts(scene, aws_s3_part_bytes=20_000):
-        assert len(run_to_the_end(scene, many)) > 1
+        assert len(scene.load(many)) > 1
         assert scene.run(many).status == "done"
 
 
@@ -271,11 +268,11 @@ def test_what_can_be_cut_no_smaller_fails_in_the_end(scene, many):
     view = scene.table(table_name="public.v", **EXACT)
     with facts(scene, aws_s3_part_bytes=1000):
         with pytest.raises(TooLargeError):
-            run_to_the_end(scene, view)
+            scene.load(view)
     assert scene.state(view).refusal["code"] == "too_large"
 
 
-def test_a_chunk_that_is_too_large_does_not_undo_those_before_it(scene, orders):
+def test_a_chunk_that_is_too_large_leads_to_smaller_ones(scene, orders):
     scene.sql(
         "INSERT INTO orders SELECT n, repeat('x', 400), "
         "'2020-01-01' FROM generate_series(301, 400) AS n"
@@ -285,9 +282,8 @@ def test_a_chunk_that_is_too_large_does_not_undo_those_before_it(scene, orders):
         "FROM generate_series(1, 300) AS n"
     )
     with facts(scene, aws_s3_part_bytes=20_000):
-        first, *_ = run_to_the_end(scene, orders, chunk_bytes=16_384)
+        first, *_ = scene.load(orders, chunk_bytes=16_384)
     assert first.status == "more"
-    assert first.rows_exported > 0
     assert set(scene.exported(*scene.manifests(orders))) == set(keys(1, 400))
 
 
@@ -330,23 +326,21 @@ def second(scene: Scene, *manifests) -> list[str]:
 
 
 def test_a_load_by_blocks_covers_the_table(scene, blocks):
-    results = run_to_the_end(scene, blocks, chunk_bytes=32_768, seconds=0.001)
-    assert len(results) > 2
+    scene.load(blocks, chunk_bytes=32_768)
+    assert len(scene.manifests(blocks)[0].files) > 2
     assert second(scene, *scene.manifests(blocks)) == keys(1, 2000)
 
 
 def test_a_table_that_is_rewritten_during_a_load_by_blocks_is_loaded_anew(
     scene, blocks
 ):
-    how = {"chunk_bytes": 32_768, "seconds": 0.001}
+    how = {"chunk_bytes": 32_768}
     scene.run(blocks, **how)
     scene.sql("DELETE FROM orders WHERE order_id <= 500")
     scene.sql("VACUUM FULL orders")
-    with pytest.raises(SourceError, match="rewritten during its load"):
-        scene.run(blocks, **how)
-    before = len(scene.manifests(blocks))
-    run_to_the_end(scene, blocks, **how)
-    assert second(scene, *scene.manifests(blocks)[before:]) == keys(501, 2000)
+    results = scene.load(blocks, **how)
+    assert results[-1].status == "done"
+    assert second(scene, *scene.manifests(blocks)) == keys(501, 2000)
 
 
 # --- contracts that change
@@ -368,18 +362,20 @@ def test_a_changed_contract_exports_every_row_again(scene, orders):
     insert(scene, 1, 5, "2 years")
     scene.run(orders)
     result = scene.run(widen(scene))
-    assert (result.mode, result.rows_exported) == ("first_load", 5)
+    assert (result.mode, result.rows_exported) == ("incremental", 5)
     assert result.files[0].columns == 4
+    assert scene.manifests(orders)[-1].mode == "backfill"
     after = scene.run(scene.table(**EXACT))
     assert (after.mode, after.rows_exported) == ("incremental", 0)
 
 
 def test_a_changed_contract_ends_a_load_under_the_old_one(scene, many):
-    how = {"chunk_bytes": 32_768, "seconds": 0.001}
+    how = {"chunk_bytes": 32_768}
     scene.run(many, **how)
+    scene.work(many, scene.messages()[0])
     before = len(scene.manifests(many))
     wide = widen(scene)
-    run_to_the_end(scene, wide, **how)
+    scene.load(wide, **how)
     later = scene.manifests(many)[before:]
     assert scene.exported(*later) == keys(1, 400)
     assert {file.columns for link in later for file in link.files} == {4}
@@ -387,18 +383,18 @@ def test_a_changed_contract_ends_a_load_under_the_old_one(scene, many):
 
 def test_a_load_for_new_columns_that_must_start_again_is_not_forgotten(scene, blocks):
     """Until it is complete, old rows lack the new columns."""
-    how = {"chunk_bytes": 32_768, "seconds": 0.001}
+    how = {"chunk_bytes": 32_768}
     key = {"primary_key": ["status", "order_id"]}
-    scene.run(blocks)
+    scene.load(blocks)
     scene.sql("ALTER TABLE orders ADD note TEXT DEFAULT 'n'")
     wide = scene.table(**EXACT, **key)
     assert scene.run(wide, **how).status == "more"
     scene.sql("VACUUM FULL orders")
-    with pytest.raises(SourceError, match="rewritten"):
-        scene.run(wide, **how)
-    before = len(scene.manifests(wide))
-    run_to_the_end(scene, wide, **how)
-    assert second(scene, *scene.manifests(wide)[before:]) == keys(1, 2000)
+    before = scene.state(wide).contract
+    scene.load(wide, **how)
+    assert scene.state(wide).contract != before
+    files = [link for link in scene.manifests(wide) if link.mode == "backfill"]
+    assert second(scene, *files) == keys(1, 2000)
 
 
 def test_another_watermark_zone_exports_every_row_again(scene):

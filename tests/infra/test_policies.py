@@ -117,6 +117,16 @@ def test_the_exporter_may_do_to_its_ledger_what_its_code_does(exporter):
     assert ledger["Resource"] == LEDGER
 
 
+def test_the_exporter_sends_and_takes_the_chunks_of_its_own_stack(exporter):
+    queue = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-load"
+    actions = ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes")
+    for action in (*actions, "ReceiveMessage", "SendMessage"):
+        assert decide(exporter, f"sqs:{action}", queue) == "allow"
+        assert decide(exporter, f"sqs:{action}", queue + "-2") == "none"
+    for action in ("PurgeQueue", "DeleteQueue", "SetQueueAttributes"):
+        assert decide(exporter, f"sqs:{action}", queue) == "none"
+
+
 def test_the_function_code_cannot_touch_network_interfaces(exporter):
     own = "arn:aws:lambda:eu-west-1:111122223333:function:aurora-sync-dev-exporter"
     action = "ec2:CreateNetworkInterface"
@@ -258,8 +268,8 @@ def test_dead_letters_come_from_this_stacks_rules(graph):
     assert decide(document, "sqs:SendMessage", queue) == "none"
 
 
-def test_gateway_endpoints_lead_to_this_account_only(graph):
-    for name in ("network-s3", "network-dynamodb"):
+def test_endpoints_lead_to_this_account_only(graph):
+    for name in ("network-s3", "network-dynamodb", "network-sqs"):
         document = policy(graph, name)
         own = {"aws__ResourceAccount": "111122223333"}
         other = {"aws__ResourceAccount": "444455556666"}
@@ -291,6 +301,7 @@ def test_wildcards_stand_only_where_they_are_explained(graph):
         ("lake-key", "LogGroup"),
         ("network-dynamodb", "OwnAccount"),
         ("network-s3", "OwnAccount"),
+        ("network-sqs", "OwnAccount"),
     }
 
 
@@ -309,6 +320,7 @@ def test_actions_are_named_one_by_one(graph):
         ("lake-key", "kms:ReEncrypt*"),
         ("network-dynamodb", "*"),
         ("network-s3", "*"),
+        ("network-sqs", "*"),
     }
 
 

@@ -25,7 +25,8 @@ def test_nothing_is_taken_from_a_default_vpc(graph):
     (function,) = graph.of("aws:lambda/function")
     wanted = example_settings()["network"]
     assert function.inputs["vpcConfig"]["subnetIds"] == wanted["subnet_ids"]
-    assert graph.one("aws:ec2/securityGroup").inputs["vpcId"] == wanted["vpc_id"]
+    groups = graph.of("aws:ec2/securityGroup")
+    assert {each.inputs["vpcId"] for each in groups} == {wanted["vpc_id"]}
 
 
 def test_an_own_network_is_private_and_closed(settings):
@@ -55,7 +56,11 @@ def test_an_own_network_is_private_and_closed(settings):
         "rtb-db": "10.20.0.0/24",
     }
     endpoints = graph.of("aws:ec2/vpcEndpoint")
-    assert {each.inputs["vpcEndpointType"] for each in endpoints} == {"Gateway"}
+    assert {each.name: each.inputs["vpcEndpointType"] for each in endpoints} == {
+        "network-s3": "Gateway",
+        "network-dynamodb": "Gateway",
+        "network-sqs": "Interface",
+    }
     (peering,) = graph.of("aws:ec2/vpcPeeringConnection")
     for rule in graph.of("aws:vpc/securityGroupEgressRule", "to-aurora"):
         assert peering.urn in graph.above(rule)
@@ -66,7 +71,7 @@ def test_an_own_network_is_private_and_closed(settings):
     ]
 
 
-def test_the_function_reaches_four_places_and_no_others(graph):
+def test_the_function_reaches_five_places_and_no_others(graph):
     own = "network-exporter-id"
     rules = [
         each.inputs
@@ -88,15 +93,19 @@ def test_the_function_reaches_four_places_and_no_others(graph):
         (settings["vault"]["security_group_id"], 8200, 8200, "tcp"),
         ("pl-network-s3", 443, 443, "tcp"),
         ("pl-network-dynamodb", 443, 443, "tcp"),
+        ("network-sqs-group-id", 443, 443, "tcp"),
     }
     assert not [rule for rule in rules if "cidrIpv4" in rule]
     admitted = graph.of("aws:vpc/securityGroupIngressRule")
     assert {each.inputs["referencedSecurityGroupId"] for each in admitted} == {own}
 
 
-def test_existing_gateway_endpoints_are_used_as_they_are(settings):
+def test_existing_endpoints_are_used_as_they_are(settings):
     del settings["network"]["route_table_ids"]
+    settings["network"]["sqs_security_group_id"] = "sg-of-sqs"
     graph = run(settings)
+    to_sqs = graph.one("aws:vpc/securityGroupEgressRule", "to-sqs")
+    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-of-sqs"
     assert graph.of("aws:ec2/vpcEndpoint") == []
     lists = {
         each.inputs["prefixListId"]
@@ -195,9 +204,32 @@ def test_nothing_that_fails_to_run_is_lost(graph):
     assert config["maximumRetryAttempts"] == 1
     destination = config["destinationConfig"]["onFailure"]["destination"]
     assert destination.endswith("aurora-sync-dev-dead-letters")
-    queue = graph.one("aws:sqs/queue").inputs
-    assert queue["sqsManagedSseEnabled"] is True
-    assert queue["messageRetentionSeconds"] == 14 * 24 * 3600
+    for queue in graph.of("aws:sqs/queue"):
+        assert queue.inputs["sqsManagedSseEnabled"] is True
+        assert queue.inputs["messageRetentionSeconds"] == 14 * 24 * 3600
+
+
+def test_chunks_of_loads_are_taken_one_by_one_and_a_few_at_once(graph):
+    mapping = graph.one("aws:lambda/eventSourceMapping").inputs
+    assert mapping["eventSourceArn"].endswith(":aurora-sync-dev-load")
+    assert mapping["batchSize"] == 1
+    assert mapping["scalingConfig"] == {"maximumConcurrency": 4}
+    queue = graph.one("aws:sqs/queue", "load-queue").inputs
+    function = graph.one("aws:lambda/function").inputs
+    assert queue["visibilityTimeoutSeconds"] == 6 * function["timeout"]
+    redrive = json.loads(queue["redrivePolicy"])
+    assert redrive["maxReceiveCount"] == 5
+    assert "dead-letters" in redrive["deadLetterTargetArn"]
+
+
+def test_lambda_does_not_take_a_load_for_an_endless_loop(graph):
+    config = graph.one("aws:lambda/functionRecursionConfig").inputs
+    assert config["recursiveLoop"] == "Allow"
+
+
+def test_finished_chunks_do_not_stay_for_ever(graph):
+    ledger = graph.one("aws:dynamodb/table").inputs
+    assert ledger["ttl"] == {"attributeName": "expires", "enabled": True}
 
 
 def test_each_pipe_reads_the_prefix_of_its_table_only(graph):

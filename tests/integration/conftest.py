@@ -155,6 +155,7 @@ class Sandbox:
         """Run one sync and wait until what it exported is merged."""
         answer = self.tick(table)
         while answer["status"] == "more":
+            time.sleep(0.5)
             answer = self.tick(table)
         assert answer["status"] == "done", answer
         if answer.get("seq") is not None:

@@ -48,6 +48,9 @@ NOT_ASKED_FOR = {
     # The emulated Lambda writes the log, sends to the dead letters and makes network
     # interfaces in nobody's name.
     | {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
+    # It takes messages in nobody's name too; one that fails early comes back later.
+    | {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    | {"sqs:ChangeMessageVisibility"}
     | {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
     | {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"}
     | {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},

@@ -8,7 +8,8 @@ from ulid import ULID
 
 from runtime.contract.errors import ConfigError, LedgerError, WarehouseError
 from runtime.contract.records import LedgerState
-from runtime.ops.status import Known, Side, load_progress, read_status, table_status
+from runtime.ops.load_progress import load_progress
+from runtime.ops.status import Known, Side, read_status, table_status
 from runtime.ops.warehouse import MergedRun, Progress
 from tests.factories import make_spec
 

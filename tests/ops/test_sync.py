@@ -74,6 +74,9 @@ class Ledger(LedgerReader):
         state = self.given.pop(0) if len(self.given) > 1 else self.given[0]
         return dict.fromkeys(sources, state)
 
+    def chunks(self, source, plan):
+        return []
+
 
 class Snowflake(Warehouse):
     """A warehouse whose merges go on by one manifest at each question."""
@@ -126,6 +129,7 @@ def hurry(monkeypatch):
     monkeypatch.setattr(sync, "_STALL_SECONDS", 0.05)
     monkeypatch.setattr(sync, "_TROUBLE_SECONDS", 0.1)
     monkeypatch.setattr(invoke, "_LEASE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(invoke, "_LOAD_POLL_SECONDS", 0.01)
 
 
 def run(
@@ -176,17 +180,17 @@ def test_with_wait_it_follows_to_the_manifest_it_wrote():
     assert told == ["exporting", "exported 5 rows, merging", "merged"]
 
 
-def test_an_unfinished_load_is_invoked_again_and_counted_together():
+def test_a_load_in_chunks_is_followed_in_the_ledger_and_invoked_once():
+    plan = {"id": "p", "mode": "first_load", "after": 0, "chunks": [{}, {}]}
     outcome, told = run(
-        exported(1, status="more", mode="first_load"),
-        exported(2, status="more", mode="first_load"),
-        exported(3, mode="first_load"),
+        exported(None, rows=0, status="more", mode="first_load", plan="p"),
         warehouse=Snowflake(),
+        states=(LedgerState(load=plan), LedgerState(seq=3)),
     )
-    assert (outcome.mode, outcome.seq, outcome.files) == ("first_load", 3, 3)
-    assert (outcome.rows_exported, outcome.rows_loaded) == (15, 15)
-    assert outcome.seconds == 3.0
-    assert "loading: 10 rows so far" in told
+    assert (outcome.mode, outcome.seq, outcome.status) == ("first_load", 3, "merged")
+    # Of manifests 1 to 3.
+    assert outcome.rows_loaded == 15
+    assert "loading: 0 of 2 chunks, 0 rows" in told
 
 
 def test_a_run_with_nothing_new_still_waits_for_what_went_before():

@@ -163,6 +163,33 @@ def _invoke_config(site: Site, name: str, inputs: Inputs) -> Made:
     return inputs["functionName"], {}
 
 
+def _recursion(site: Site, name: str, inputs: Inputs) -> Made:
+    own = inputs["functionName"]
+    site.aws("lambda").put_function_recursion_config(
+        FunctionName=own, RecursiveLoop=inputs["recursiveLoop"]
+    )
+    return own, {}
+
+
+def _event_source(site: Site, name: str, inputs: Inputs) -> Made:
+    lambda_ = site.aws("lambda")
+    wanted = {
+        "FunctionName": inputs["functionName"],
+        "BatchSize": inputs["batchSize"],
+        "ScalingConfig": {
+            "MaximumConcurrency": inputs["scalingConfig"]["maximumConcurrency"]
+        },
+    }
+    source = inputs["eventSourceArn"]
+    known = lambda_.list_event_source_mappings(EventSourceArn=source)
+    for standing in known["EventSourceMappings"]:
+        own = standing["UUID"]
+        lambda_.update_event_source_mapping(UUID=own, **wanted)
+        return own, {"uuid": own}
+    own = lambda_.create_event_source_mapping(EventSourceArn=source, **wanted)["UUID"]
+    return own, {"uuid": own}
+
+
 def _permission(site: Site, name: str, inputs: Inputs) -> Made:
     lambda_ = site.aws("lambda")
     function = inputs["function"]
@@ -246,6 +273,8 @@ HANDLERS: dict[str, Handler] = {
     "aws:dynamodb/table:Table": _table,
     "aws:lambda/function:Function": _function,
     "aws:lambda/functionEventInvokeConfig:FunctionEventInvokeConfig": _invoke_config,
+    "aws:lambda/functionRecursionConfig:FunctionRecursionConfig": _recursion,
+    "aws:lambda/eventSourceMapping:EventSourceMapping": _event_source,
     "aws:lambda/permission:Permission": _permission,
     "aws:cloudwatch/eventRule:EventRule": _rule,
     "aws:cloudwatch/eventTarget:EventTarget": _target,

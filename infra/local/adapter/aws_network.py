@@ -140,16 +140,18 @@ def _vpc_endpoint(site: Site, name: str, inputs: Inputs) -> Made:
             ServiceName=inputs["serviceName"],
             VpcEndpointType=inputs.get("vpcEndpointType", "Gateway"),
             RouteTableIds=inputs.get("routeTableIds", []),
+            SubnetIds=inputs.get("subnetIds", []),
+            SecurityGroupIds=inputs.get("securityGroupIds", []),
             PolicyDocument=inputs["policy"],
             TagSpecifications=_tagged(site, "vpc-endpoint", inputs, name),
         )["VpcEndpoint"]
     )
     own = endpoint["VpcEndpointId"]
     ec2.modify_vpc_endpoint(VpcEndpointId=own, PolicyDocument=inputs["policy"])
-    return own, {
-        "arn": arn("ec2", f"vpc-endpoint/{own}"),
-        "prefixListId": _prefix_list(site, inputs["serviceName"]),
-    }
+    outputs = {"arn": arn("ec2", f"vpc-endpoint/{own}")}
+    if inputs.get("vpcEndpointType", "Gateway") == "Gateway":
+        outputs["prefixListId"] = _prefix_list(site, inputs["serviceName"])
+    return own, outputs
 
 
 def _prefix_list(site: Site, service_name: str) -> str:
