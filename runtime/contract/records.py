@@ -210,6 +210,14 @@ def same_watermark(one: str | None, other: str) -> bool:
     return one is not None and one.partition(".")[2] == other.partition(".")[2]
 
 
+def mixed(contract: str) -> str:
+    """Return the fingerprint of rows that do not all have a contract's columns.
+
+    It is no table's, but watermarks of them mean what that contract's mean.
+    """
+    return f".{contract.partition('.')[2]}"
+
+
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
 """Files: each chunk in a transaction of its own, under its own stamp."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,8 @@ class Exports:
         source: The connection to Aurora.
         started: When the attempt began, by `time.monotonic`.
         seconds: How long it may take.
+        fence: Called in each export transaction once it has its snapshot; raises when
+            nobody waits for the export any more.
         relation: The table as the last export transaction found it.
         noticed: What was seen beside the rows.
     """
@@ -53,6 +55,7 @@ class Exports:
     source: Source
     started: float
     seconds: float
+    fence: Callable[[], None] = lambda: None
     relation: Relation | None = None
     noticed: Noticed | None = None
 
@@ -191,6 +194,7 @@ class Exports:
         """Hold one export transaction, on what was exported so far."""
         with self.source.snapshot(self.table, self.lock) as relation:
             identity.check(self.table, self.state.source, relation)
+            self.fence()
             self.relation = relation
             yield relation
 

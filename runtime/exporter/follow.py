@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from runtime.contract.records import Manifest
+from runtime.contract.records import Manifest, mixed
 from runtime.exporter import generations
 from runtime.exporter.chunks import Plan
 from runtime.exporter.lake import Lake
@@ -26,6 +26,7 @@ def follow(lease: Lease, lake: Lake) -> None:
         elif manifest.mode == "backfill":
             changes |= _committed(lease, manifest, "backfill")
         elif manifest.mode != "repair":
+            changes |= _of_some_rows(lease, manifest)
             changes |= {"fresh": None, "snapshot": None}
             if manifest.high is None:
                 changes |= _committed(lease, manifest, "load")
@@ -33,6 +34,15 @@ def follow(lease: Lease, lake: Lake) -> None:
                 changes |= {"watermark": manifest.high, "load": None}
                 changes |= _of_all_rows(manifest)
         lease.save(**changes)
+
+
+def _of_some_rows(lease: Lease, manifest: Manifest) -> dict[str, Any]:
+    """Notice an increment under another contract whose backfill nobody knows of."""
+    state = lease.state
+    known = manifest.contract == state.contract or state.backfill is not None
+    if manifest.mode != "incremental" or known:
+        return {}
+    return {"contract": mixed(manifest.contract)}
 
 
 def _of_all_rows(manifest: Manifest) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class Loads:
         """
         waited = self.lease.state.waits_until if plan.braked else 0
         if plan.braked and self._waits():
+            if not plan.chunks:
+                self.lease.save(**{plan.place: plan.to_ledger()})
             return plan, self._finished(plan)[0]
         if waited:
             # Whoever received a chunk meanwhile has let it go.

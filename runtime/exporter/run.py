@@ -68,6 +68,7 @@ def exporting(
     state: LedgerState,
     seconds: float,
     part: str = "",
+    fence: Callable[[], None] = lambda: None,
 ) -> Iterator[Exports]:
     """Hold a leased user's connection to Aurora, and what exports files over it.
 
@@ -78,6 +79,7 @@ def exporting(
         state: What the ledger knows of the source.
         seconds: Time to plan for.
         part: Which part of the table, that no other exports at the same time.
+        fence: See `Exports`.
     """
     settings, started = around.settings, time.monotonic()
     identity.check_place(table, settings, state.source)
@@ -96,6 +98,7 @@ def exporting(
             source=source,
             started=started,
             seconds=seconds,
+            fence=fence,
         )
 
 
@@ -108,6 +111,7 @@ def run_table(
     repair: Sequence[Sequence[str]] = (),
     backfill: str | None = None,
     counted: bool = True,
+    begins: bool = True,
 ) -> RunResult:
     """Sync one table once.
 
@@ -121,6 +125,7 @@ def run_table(
         repair: Keys whose rows are exported again, and nothing else.
         backfill: Condition of rows to export again; empty for all, None for no wish.
         counted: Whether a lease that is held counts: see `Ledger.lease`.
+        begins: Whether to begin what is due, beside bringing on what is under way.
 
     Returns:
         What was exported and committed.
@@ -140,7 +145,7 @@ def run_table(
             if repair:
                 return send_again(exports, lease, lake, repair)
             loads = Loads(exports=exports, lease=lease, queue=around.queue)
-            work = Work(lake=lake, loads=loads, reconcile=reconcile)
+            work = Work(lake=lake, loads=loads, reconcile=reconcile, begins=begins)
             return work.go(backfill)
 
 

@@ -35,9 +35,11 @@ class Work(Commits):
 
     Attributes:
         reconcile: Whether to compare keys now, due or not.
+        begins: Whether to begin what is due, beside bringing on what is under way.
     """
 
     reconcile: bool = False
+    begins: bool = True
 
     def go(self, backfill: str | None = None) -> RunResult:
         """Bring rows over; then a backfill on; then, when that is due, the keys.
@@ -47,7 +49,10 @@ class Work(Commits):
         """
         if backfill is not None:
             self._ask_for_backfill(backfill)
-        result = self._rows()
+        state = self.lease.state
+        if not (self.begins or state.load or state.backfill or state.reconcile):
+            return self._nothing()
+        result = self._rows() if self.begins or state.load else self._nothing()
         if result.status == "done" and self.lease.state.backfill is not None:
             filled = self._load(Plan.read(self.lease.state.backfill))
             result = _joined(result, filled)
@@ -64,8 +69,9 @@ class Work(Commits):
             if plan.contract == shape:
                 return self._load(plan)
         if self.table.spec.is_full:
-            return self._whole()
+            return self._whole(shape)
         if state.watermark is None or not same_watermark(state.contract, shape):
+            self._forget_contract(shape)
             safe = watermark.read_settled(
                 cursor, self.table, state.candidate, SETTLE_SECONDS
             )
@@ -81,13 +87,31 @@ class Work(Commits):
         )
         return self._incremental(safe, window)
 
-    def _whole(self) -> RunResult:
+    def _nothing(self) -> RunResult:
+        mode: Mode = "full" if self.table.spec.is_full else "incremental"
+        return self._result("done", self._plan(mode), high=self.lease.state.high)
+
+    def _forget_contract(self, shape: str) -> None:
+        """Let go of what is under another contract, before a load of all rows.
+
+        Workers look for their plan once they have their snapshot: what they still
+        export under it is older than all that comes now. And should this contract be
+        rolled back, rows have been exported under it meanwhile, so that everything
+        begins anew once more.
+        """
+        state = self.lease.state
+        plans = [raw for raw in (state.load, state.backfill) if raw is not None]
+        if {state.contract or shape, *(raw["contract"] for raw in plans)} != {shape}:
+            self.lease.save(contract=None, load=None, backfill=None)
+
+    def _whole(self, shape: str) -> RunResult:
         """Load every row, unless the keys of the load before are still to be compared.
 
         Else a table whose keys take several runs would never come to their end.
         """
         if self.lease.state.reconcile is not None:
-            return self._result("done", self._plan("full"), high=self.lease.state.high)
+            return self._nothing()
+        self._forget_contract(shape)
         safe = full.read_now(self.exports.source.cursor)
         return self._load(self._plan("full", high=safe.high), safe)
 
@@ -159,10 +183,13 @@ class Work(Commits):
         self.lease.save(backfill=plan.to_ledger())
 
     def _backfill_for(self, shape: str) -> None:
-        """See to it that every row comes under this contract."""
+        """See to it that every row comes under this contract, and none under another.
+
+        Before anything is exported under it: see `_forget_contract`.
+        """
         known = self.lease.state.backfill
         if known is None or known["contract"] != shape or known.get("where"):
-            self.lease.save(backfill=self._plan("backfill").to_ledger())
+            self.lease.save(load=None, backfill=self._plan("backfill").to_ledger())
 
     def _load(self, plan: Plan, safe: Safe | None = None) -> RunResult:
         """Bring a load on, and commit the chunks that have been exported."""

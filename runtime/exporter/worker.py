@@ -8,7 +8,7 @@ import time
 
 from ulid import ULID
 
-from runtime.contract.errors import LeaseHeldError
+from runtime.contract.errors import FencedError, LeaseHeldError
 from runtime.contract.records import Finished, LedgerState, RunResult, fingerprint
 from runtime.contract.specs import Table
 from runtime.exporter.chunks import Plan
@@ -44,7 +44,8 @@ def take(
     if message.chunk is not None and not _export(table, around, seconds, message):
         return None
     try:
-        return run_table(table, around, deadline - time.monotonic(), counted=False)
+        left = deadline - time.monotonic()
+        return run_table(table, around, left, counted=False, begins=False)
     except LeaseHeldError:
         # Who holds it may not have seen what has just been finished.
         later = Message(table=message.table)
@@ -57,14 +58,24 @@ def _export(
 ) -> bool:
     """Export a chunk if that is still wanted; tell whether a run is due now."""
     ledger, number = around.ledger(table), message.chunk or 0
-    state = ledger.state()
-    plan = _plan(state, message, fingerprint(table))
+    state, shape = ledger.state(), fingerprint(table)
+    plan = _plan(state, message, shape)
+
+    def fence() -> None:
+        """Look for the plan once more: what replaces it is exported after that."""
+        if _plan(ledger.state(), message, shape) is None:
+            raise FencedError(
+                "the load is no longer wanted",
+                subject=str(table.spec.source),
+                remedy="nothing is lost; a newer one goes on",
+            )
+
     if plan is None or (plan.braked and state.waits_until > time.time()):
         return False
     if not ledger.is_finished(plan.id, number):
         run, part = str(ULID()), f"#{plan.id}#{number}"
         with noting(ledger, run):
-            with exporting(table, around, run, state, seconds, part) as exports:
+            with exporting(table, around, run, state, seconds, part, fence) as exports:
                 result = _result(exports, plan, number)
             if isinstance(result, str):
                 hold_back(ledger, around.queue, table, result)
@@ -81,12 +92,12 @@ def _export(
 
 
 def _result(exports: Exports, plan: Plan, number: int) -> Finished | str | None:
-    """Export; return a reason to wait, or None when another worker is at it."""
+    """Export; return a reason to wait, or None when it is another's by now."""
     if plan.braked and (reason := strain(exports)):
         return reason
     try:
         return Finished(file=exports.file(plan, number))
-    except LeaseHeldError:
+    except (LeaseHeldError, FencedError):
         return None
     except (TooLargeError, RewrittenError) as error:
         return Finished(problem=error.code)
