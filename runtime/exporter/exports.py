@@ -21,6 +21,9 @@ from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.selection import Noticed
 from runtime.exporter.source import Relation, Source, select
 
+# Of the plans beside the rows that a run is for; in the names of their objects.
+_LETTERS = {"reconcile": "k", "backfill": "b"}
+
 
 class RewrittenError(SourceUnavailableError):
     """The table was rewritten during its load: ranges of blocks are void."""
@@ -95,9 +98,10 @@ class Exports:
             RewrittenError: When its range is void by now.
         """
         keys_only, chunk = plan.mode == "reconcile", plan.chunks[number]
-        width, tag = self.table.contract.width, f"c{number:06d}"
-        if keys_only:
-            width, tag = self.table.key_width, f"k{number:06d}"
+        # A run may export for several plans, and all under the same stamp while nobody
+        # writes: a second object of the same name would take the first one's place.
+        tag = f"{_LETTERS.get(plan.mode, 'c')}{number:06d}"
+        width = self.table.key_width if keys_only else self.table.contract.width
         query = select(self.table, self._condition(plan, chunk), keys_only)
         with self._snapshot() as relation:
             if chunk.kind == "ctid" and relation.relfilenode != plan.relfilenode:

@@ -238,6 +238,12 @@ class Scene:
         """Return the ledger's state of the table."""
         return state_from_item(self.item(table))
 
+    def lose_ledger(self, table: Table) -> None:
+        """Delete the ledger's item of the table."""
+        item = self.item(table)
+        key = {"pk": item["pk"], "sk": item["sk"]}
+        self.around.ledger_table.delete_item(Key=key)
+
     def expire(self, table: Table) -> None:
         """Let the table's lease have ended, as after a kill and some minutes."""
         over = {"lease_until": int(time.time()) - 1}

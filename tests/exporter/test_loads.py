@@ -1,11 +1,15 @@
 """Chunks are exported by whoever takes their messages: twice, late, or for nothing."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from runtime.contract.errors import SourceError
 from runtime.contract.records import fingerprint
-from runtime.exporter import loads
+from runtime.exporter.load_queue import Message
+from runtime.exporter import loads, worker
 from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.test_source import facts
 
 EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 KEYS = sorted(str(number) for number in range(1, 401))
@@ -23,11 +27,17 @@ def orders(scene):
 
 
 def objects(scene: Scene, table) -> int:
+    """Count the files that have rows."""
     keys = scene.keys(table).exports
     found = scene.around.s3.list_objects_v2(
         Bucket=scene.around.settings.bucket, Prefix=keys
     )
-    return len(found.get("Contents", []))
+    return sum(each["Size"] > 0 for each in found.get("Contents", []))
+
+
+def promised(scene: Scene, table) -> int:
+    """Count the files that stand in manifests."""
+    return sum(len(link.files) for link in scene.manifests(table))
 
 
 def test_a_message_that_comes_twice_exports_its_chunk_once(scene, orders):
@@ -121,6 +131,14 @@ def test_a_load_waits_while_aurora_is_under_strain_and_goes_on_by_itself(
     assert result.status == "done"
 
 
+def test_a_load_waits_for_a_transaction_that_is_open_for_long(scene, orders):
+    scene.session("BEGIN; SELECT pg_current_xact_id()")
+    scene.sql("SELECT pg_sleep(1.1)")
+    assert scene.run(orders, brake_horizon_seconds=0, **SMALL).status == "more"
+    assert "transaction has been open for 1 s" in scene.state(orders).waits_for
+    assert scene.messages() == []
+
+
 def _at_once(queue):
     send = type(queue).send
     return lambda messages, delay=0: send(queue, messages)
@@ -178,3 +196,129 @@ def test_the_new_contract_is_noted_with_the_last_chunk_of_its_backfill(scene, or
     assert scene.state(wide).contract == fingerprint(orders)
     scene.work(wide, *rest)
     assert scene.state(wide).contract == fingerprint(wide)
+
+
+def test_a_backfill_in_the_run_of_an_increment_takes_no_file_s_place(scene, orders):
+    scene.load(orders)
+    scene.sql("ALTER TABLE orders ADD note TEXT DEFAULT 'n'")
+    scene.sql("UPDATE orders SET updated_at = NOW() WHERE order_id = 1")
+    result = scene.run(scene.table(**EXACT), chunk_bytes=10**9)
+    assert [file.rows for file in result.files] == [1, 400]
+    increment, backfill = scene.manifests(orders)[-2:]
+    assert scene.exported(increment) == ["1"]
+    assert scene.exported(backfill) == KEYS
+
+
+# --- what replaces a plan
+
+
+@pytest.fixture
+def late(scene, orders, monkeypatch):
+    """Let a worker of the old contract be late: a run of the new one comes between."""
+    scene.load(orders)
+    scene.sql("ALTER TABLE orders ADD note TEXT DEFAULT 'n'")
+    before = worker.exporting
+
+    def let(replace):
+        @contextmanager
+        def late(*arguments):
+            monkeypatch.setattr(worker, "exporting", before)
+            replace()
+            with before(*arguments) as exports:
+                yield exports
+
+        monkeypatch.setattr(worker, "exporting", late)
+
+    return let
+
+
+def test_a_late_worker_exports_nothing_under_a_contract_that_was_replaced(
+    scene, orders, late
+):
+    scene.run(orders, backfill="", **SMALL)
+    first, *_ = scene.messages()
+    wide = scene.table(**EXACT)
+    late(lambda: scene.run(wide, chunk_bytes=10**9))
+    assert scene.work(orders, first) == []
+    # What it would have exported lacks the new column, and would have been newer.
+    assert objects(scene, orders) == promised(scene, orders)
+    assert scene.state(orders).refusal is None
+
+
+def test_a_load_that_replaces_another_contract_s_is_known_before_it_exports(
+    scene, orders, late
+):
+    scene.run(orders, backfill="", **SMALL)
+    first, *_ = scene.messages()
+    scene.sql("ALTER TABLE orders ADD moved_at TIMESTAMPTZ DEFAULT '2020-01-01'")
+    other = scene.table(watermark_col="moved_at", **EXACT)
+    late(lambda: scene.run(other, chunk_bytes=10**9))
+    assert scene.work(orders, first) == []
+    assert objects(scene, orders) == promised(scene, orders)
+
+
+def test_a_contract_that_is_rolled_back_within_a_load_begins_with_a_load_too(
+    scene, orders
+):
+    scene.load(orders)
+    scene.sql("ALTER TABLE orders ADD moved_at TIMESTAMPTZ DEFAULT '2020-01-01'")
+    scene.run(scene.table(watermark_col="moved_at", **EXACT), **SMALL)
+    again = scene.load(orders)
+    assert [each.mode for each in again][0] == "first_load"
+    assert scene.exported(scene.manifests(orders)[-1]) == KEYS
+
+
+def test_a_lost_ledger_does_not_hide_that_rows_lack_a_column(scene, orders):
+    scene.load(orders)
+    scene.sql("ALTER TABLE orders ADD note TEXT DEFAULT 'n'")
+    scene.sql("UPDATE orders SET updated_at = NOW() WHERE order_id = 1")
+    scene.run(scene.table(**EXACT), **SMALL)
+    scene.messages()
+    scene.lose_ledger(orders)
+    # Of the wide contract nothing but an increment has come: rows of both stand there.
+    result = scene.run(orders, chunk_bytes=10**9)
+    assert result.rows_exported >= 400
+    assert scene.manifests(orders)[-1].mode == "backfill"
+
+
+# --- a message brings on what is under way, and begins nothing
+
+
+def test_a_look_at_a_table_with_nothing_under_way_exports_nothing(scene):
+    table = scene.table(ORDERS, mode="full")
+    scene.sql("INSERT INTO orders VALUES (1, 's', NOW())")
+    scene.run(table)
+    before = scene.state(table)
+    (answer,) = scene.work(table, Message(table="public.orders"))
+    assert (answer.status, answer.rows_exported, answer.seq) == ("done", 0, None)
+    assert scene.state(table).seq == before.seq
+
+
+def test_a_load_that_waits_from_its_beginning_goes_on_by_itself(
+    scene, orders, monkeypatch
+):
+    monkeypatch.setattr(loads, "BRAKE_SECONDS", 0)
+    monkeypatch.setattr(scene.around.queue, "send", _at_once(scene.around.queue))
+    assert scene.run(orders, brake_connections_percent=0, **SMALL).status == "more"
+    (look,) = scene.messages()
+    (answer,) = scene.work(orders, look, **SMALL)
+    assert answer.status == "more"
+    (result,) = scene.work(orders)
+    assert (result.status, result.rows_exported) == ("done", 400)
+
+
+def test_a_backfill_for_a_contract_lets_go_of_chunks_of_another_first(
+    scene, orders, late
+):
+    scene.load(orders)
+    scene.sql("UPDATE orders SET updated_at = NOW()")
+    with facts(scene, aws_s3_part_bytes=20_000):
+        # Too large for one file: cut by whoever takes the message that follows.
+        scene.run(orders)
+        scene.work(orders)
+    first, *_ = scene.messages()
+    assert first.plan == scene.state(orders).load["id"]
+    before = objects(scene, orders)
+    late(lambda: scene.run(scene.table(**EXACT), chunk_bytes=10**9))
+    assert scene.work(orders, first) == []
+    assert objects(scene, orders) - before == len(scene.manifests(orders)[-1].files) + 1

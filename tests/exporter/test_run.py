@@ -291,9 +291,7 @@ def test_a_ledger_that_was_lost_is_rebuilt_from_the_chain(scene, orders):
     insert(scene, 1, 5)
     scene.run(orders)
     scene.run(orders)
-    item = scene.item(orders)
-    key = {"pk": item["pk"], "sk": item["sk"]}
-    scene.around.ledger_table.delete_item(Key=key)
+    scene.lose_ledger(orders)
     insert(scene, 6, 6)
     result = scene.run(orders)
     assert (result.mode, result.seq) == ("incremental", 3)

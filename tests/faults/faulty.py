@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from runtime.contract.records import STATE_KEY
 from runtime.exporter.credentials import DatabaseUser, leased_user
 from runtime.exporter.source import Source
 
@@ -25,13 +26,17 @@ SQL_KINDS = (*KILLS, "session ended", *BETWEEN)
 # While LOCK waits for another session.
 LOCK_KINDS = ("table rewritten", "table truncated", "column added")
 CLIENT_STEPS = ("lease", "follow", "manifest", "ledger", "release")
-LOAD_STEPS = ("chunk note", "chunks read")
+# What is done for chunks: by runs, and by those who take messages.
+LOAD_STEPS = ("chunks sent", "plan read", "fence", "chunk note", "chunks read")
+# A new contract, under which a run begins, while somebody is at an old one's chunk.
+DEPLOYED = "contract deployed"
 SQL_STEPS = ("safe high", "window", "lock", "export", "commit")
 CUT_STEPS = ("cut", "bounds")
 VAULT_STEP = "credentials"
 VAULT_KINDS = (*KILLS, "refused", *BETWEEN)
 CELLS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(CLIENT_STEPS + LOAD_STEPS, CLIENT_KINDS),
+    **dict.fromkeys(CLIENT_STEPS, CLIENT_KINDS),
+    **dict.fromkeys(LOAD_STEPS, (*CLIENT_KINDS, DEPLOYED)),
     **dict.fromkeys(SQL_STEPS + CUT_STEPS, SQL_KINDS),
     "lock": SQL_KINDS + LOCK_KINDS,
     VAULT_STEP: VAULT_KINDS,
@@ -80,6 +85,7 @@ class Life:
         end_session: Ends a session at the server, given its process id.
         dead: Whether the process was killed.
         pid: Of its session.
+        exporting: Whether a transaction of it has its snapshot.
     """
 
     fault: Fault | None
@@ -88,6 +94,7 @@ class Life:
     end_session: Callable[[int], None]
     dead: bool = False
     pid: int = 0
+    exporting: bool = False
     _skipped: int = field(default=0)
 
     def call(
@@ -159,8 +166,12 @@ class FaultyLedger:
         return self._call(step, "update_item", request)
 
     def query(self, **request: Any) -> Any:
-        """Read the chunks that are finished."""
-        return self._call("chunks read", "query", request)
+        """Name the step by what is read."""
+        _, wanted = request["KeyConditionExpression"].get_expression()["values"]
+        step = "chunks read"
+        if wanted.get_expression()["values"][1] == STATE_KEY:
+            step = "fence" if self._life.exporting else "plan read"
+        return self._call(step, "query", request)
 
     def _call(self, step: str, name: str, request: dict[str, Any]) -> Any:
         return self._life.call(
@@ -182,6 +193,21 @@ class FaultyLake:
             step,
             lambda: getattr(self._s3, name)(**request),
             lambda: refused("SlowDown", 503, name),
+        )
+
+
+class FaultySqs:
+    """The SQS client of one run."""
+
+    def __init__(self, sqs: Any, life: Life) -> None:
+        self._sqs, self._life = sqs, life
+
+    def send_message_batch(self, **request: Any) -> Any:
+        """Send chunks, or one message that looks again."""
+        return self._life.call(
+            "chunks sent",
+            lambda: self._sqs.send_message_batch(**request),
+            lambda: refused("ThrottlingException", 400, "SendMessageBatch"),
         )
 
 
@@ -214,6 +240,8 @@ class _Cursor:
             work()
 
         self._life.call(step, work, refuse)
+        if step in ("lock", "commit"):
+            self._life.exporting = step == "lock"
 
 
 def faulty_source(life: Life) -> type[Source]:
@@ -223,6 +251,7 @@ def faulty_source(life: Life) -> type[Source]:
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             life.pid = self._connection.info.backend_pid
+            life.exporting = False
             self.cursor = _Cursor(self.cursor, life)
 
     return FaultySource

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.faults.faulty import CELLS, CUT_STEPS, LOAD_STEPS, Fault
-from tests.faults.world import World
+from tests.faults.faulty import CELLS, CUT_STEPS, DEPLOYED, LOAD_STEPS, Fault
+from tests.faults.world import NEW_COLUMN, World
 
 # Small enough that a dozen rows are several chunks.
 CHUNKED: dict[str, Any] = {"chunk_bytes": 6000, "rows": 12}
@@ -19,6 +19,7 @@ EVENTS = (
     "one half",
     "one twice",
 )
+QUEUES = ("all", "newest first", "all twice", "one lost")
 CHANGES = ("insert", "update", "delete", "replace")
 
 
@@ -33,6 +34,8 @@ def cell(world: World, step: str, kind: str) -> None:
         world.merge()
     for key, change in enumerate(CHANGES, start=3):
         world.write(change, key)
+    if kind == DEPLOYED:
+        world.scene.sql(NEW_COLUMN)
     world.sync(Fault(step=step, kind=kind), reconcile=True)
     for key, change in enumerate(reversed(CHANGES), start=4):
         world.write(change, key)
@@ -53,6 +56,16 @@ def lake_cell(world: World, how: str, fail_after: int | None = None) -> None:
         world.deliver(how, chance)
         world.merge(fails)
         world.observe()
+    world.settle()
+
+
+def queue_cell(world: World, how: str) -> None:
+    """One way in which messages of chunks arrive."""
+    world.begin(**CHUNKED)
+    world.sync(queue=how)
+    world.deliver("all", random.Random(how))
+    world.merge()
+    world.observe()
     world.settle()
 
 
@@ -119,9 +132,11 @@ def _sync(world: World, chance: random.Random) -> None:
         rare = () if chunked else LOAD_STEPS + CUT_STEPS
         step = chance.choice([step for step in CELLS if step not in rare])
         skip = chance.choice((0, 0, 0, 0, 1, 2))
-        fault = Fault(step=step, kind=chance.choice(CELLS[step]), skip=skip)
+        kinds = [kind for kind in CELLS[step] if kind != DEPLOYED]
+        fault = Fault(step=step, kind=chance.choice(kinds), skip=skip)
     seconds = chance.choice((60, 60, 60, 0.001))
-    world.sync(fault, reconcile=chance.random() < 0.3, seconds=seconds)
+    queue = chance.choice(("all", *QUEUES))
+    world.sync(fault, chance.random() < 0.3, seconds, queue)
 
 
 def _deliver(world: World, chance: random.Random) -> None:

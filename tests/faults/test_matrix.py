@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.conftest import MARKS, told
 from tests.faults.faulty import CELLS
-from tests.faults.scenarios import EVENTS, cell, lake_cell
+from tests.faults.scenarios import EVENTS, QUEUES, cell, lake_cell, queue_cell
 
 pytestmark = MARKS
 
@@ -24,6 +24,14 @@ def test_no_order_or_loss_of_events_does(world, how):
     with told(world, how):
         lake_cell(world, how)
         assert world.hits["events", how] > before, "it never happened"
+
+
+@pytest.mark.parametrize("how", QUEUES)
+def test_no_order_or_loss_of_messages_does(world, how):
+    before = world.hits["queue", how]
+    with told(world, how):
+        queue_cell(world, how)
+        assert world.hits["queue", how] > before, "it never happened"
 
 
 def test_no_task_that_fails_does(world):

@@ -15,15 +15,22 @@ from hypothesis.stateful import (
 )
 
 from tests.faults.conftest import MARKS
-from tests.faults.faulty import CELLS, Fault
-from tests.faults.scenarios import CHANGES, CHUNKED, EVENTS
+from tests.faults.faulty import CELLS, DEPLOYED, Fault
+from tests.faults.scenarios import CHANGES, CHUNKED, EVENTS, QUEUES
 from tests.faults.world import KEYS, World
 
 pytestmark = MARKS
 EXAMPLES, STEPS = 15, 15
 FAULTS = st.one_of(
     st.none(),
-    st.sampled_from([(step, kind) for step, kinds in CELLS.items() for kind in kinds]),
+    st.sampled_from(
+        [
+            (step, kind)
+            for step, kinds in CELLS.items()
+            for kind in kinds
+            if kind != DEPLOYED
+        ]
+    ),
 )
 
 
@@ -66,10 +73,15 @@ class Sync(RuleBasedStateMachine):
         elif not writer.prepared:
             self.world.prepare(writer)
 
-    @rule(fault=FAULTS, skip=st.integers(0, 2), reconcile=st.booleans())
-    def sync(self, fault, skip, reconcile):
+    @rule(
+        fault=FAULTS,
+        skip=st.integers(0, 2),
+        reconcile=st.booleans(),
+        queue=st.sampled_from(QUEUES),
+    )
+    def sync(self, fault, skip, reconcile, queue):
         hit = Fault(step=fault[0], kind=fault[1], skip=skip) if fault else None
-        self.world.sync(hit, reconcile)
+        self.world.sync(hit, reconcile, queue=queue)
 
     @rule(how=st.sampled_from(EVENTS), seed=st.integers(0, 99))
     def deliver(self, how, seed):

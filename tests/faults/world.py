@@ -19,12 +19,18 @@ from runtime.contract.aurora_sql import admin_statements
 from runtime.contract.errors import SyncError
 from runtime.contract.records import RunResult
 from runtime.contract.specs import Table
+from runtime.exporter import loads
 from runtime.exporter import run as run_module
+from runtime.exporter.load_queue import LoadQueue, Message
+from runtime.exporter.run import Surroundings
+from runtime.exporter.worker import take
 from tests.exporter.conftest import BUCKET, Scene
 from tests.faults.faulty import (
+    DEPLOYED,
     Fault,
     FaultyLake,
     FaultyLedger,
+    FaultySqs,
     Killed,
     Life,
     faulty_credentials,
@@ -92,6 +98,8 @@ class World:
         self._through = ""
         self._version = 0
         self._nested = False
+        self.messages: list[Message] = []
+        self.here.messages()
         self.scene.sql("DROP TABLE IF EXISTS public.orders")
         self.scene.sql(OLD)
         self.scene.sql("; ".join(admin_statements([self.old.spec])))
@@ -166,12 +174,25 @@ class World:
             self.scene.sql(NEW_COLUMN)
             self.table = self.new
 
+    def deploy(self) -> None:
+        """Deploy the new column's contract."""
+        self._say("deploy the new column's contract")
+        self.table = self.new
+
     # Runs.
 
     def sync(
-        self, fault: Fault | None = None, reconcile: bool = False, seconds: float = 60
+        self,
+        fault: Fault | None = None,
+        reconcile: bool = False,
+        seconds: float = 60,
+        queue: str = "all",
     ) -> RunResult | None:
-        """Invoke the exporter once; returns None when it failed or was killed."""
+        """Invoke the exporter once, and let it take the messages of its queue.
+
+        Returns:
+            The last answer; None when an invocation failed or was killed.
+        """
         life = Life(
             fault=fault,
             hits=self.hits,
@@ -179,6 +200,7 @@ class World:
                 "overtaken": self._overtake,
                 "met by a rival": self._meet,
                 "written meanwhile": self._write_meanwhile,
+                DEPLOYED: self._deploy_meanwhile,
                 **{kind: self._behind(sql) for kind, sql in _BEHIND.items()},
             },
             end_session=lambda pid: self._end_session(pid),
@@ -187,7 +209,9 @@ class World:
             self.here.around,
             s3=FaultyLake(self.here.around.s3, life),
             ledger_table=FaultyLedger(self.here.around.ledger_table, life),
+            queue=self._queue(life),
         )
+        table = self.table
         outcome = "killed"
         try:
             with patch.multiple(
@@ -199,7 +223,8 @@ class World:
                     lambda: self.scene.sql("SELECT pg_current_xact_id()"),
                 ),
             ):
-                result = run_module.run_table(self.table, around, seconds, reconcile)
+                result = run_module.run_table(table, around, seconds, reconcile)
+                result = self._take(table, around, seconds, queue) or result
             outcome = f"{result.status}, {result.rows_exported} rows, seq {result.seq}"
             return result
         except Killed:
@@ -213,9 +238,44 @@ class World:
                 ("  " if self._nested else "")
                 + f"sync{' with reconcile' * reconcile}"
                 + (f", {fault}{told}" if fault else "")
+                + (f", messages: {queue}" if queue != "all" else "")
                 + f" -> {outcome}"
             )
             self._collect()
+
+    def _queue(self, life: Life) -> LoadQueue:
+        queue = self.here.around.queue
+        return LoadQueue(FaultySqs(queue._client, life), queue._url)
+
+    def _take(
+        self, table: Table, around: Surroundings, seconds: float, queue: str
+    ) -> RunResult | None:
+        """Take the queue's messages; one that was not taken to its end comes again.
+
+        Returns:
+            The last answer of a run that they led to.
+        """
+        answer = None
+        self._receive(queue)
+        while self.messages:
+            message = self.messages[0]
+            answer = take(table, around, seconds, message) or answer
+            # Another may have taken it meanwhile.
+            if message in self.messages:
+                self.messages.remove(message)
+            self._receive()
+        return answer
+
+    def _receive(self, how: str = "all") -> None:
+        found = self.here.messages()
+        self.hits["queue", how] += bool(found)
+        if how == "newest first":
+            found.reverse()
+        if how == "one lost":
+            found = found[1:]
+        if how == "all twice":
+            found *= 2
+        self.messages += found
 
     def clock_jumps(self) -> None:
         """Let the lease have ended."""
@@ -244,6 +304,11 @@ class World:
     def _write_meanwhile(self, work: Callable[[], Any]) -> Any:
         for key, kind in zip(self.free_keys(), ("update", "delete", "replace")):
             self.write(kind, key)
+        return work()
+
+    def _deploy_meanwhile(self, work: Callable[[], Any]) -> Any:
+        self.deploy()
+        self._nest()
         return work()
 
     def _behind(self, statement: str) -> Callable[[Callable[[], Any]], Any]:
@@ -373,7 +438,8 @@ class World:
         self._commit_all()
         for _ in range(_MOST_ROUNDS):
             self.clock_jumps()
-            result = self.sync(reconcile=True)
+            with patch.object(loads, "RESEND_SECONDS", 0):
+                result = self.sync(reconcile=True)
             self.lost.update(self.waiting)
             self.waiting.clear()
             self.sweep()
@@ -386,7 +452,8 @@ class World:
         state = self.here.state(self.table)
         seq, merged, _, bad = self.warehouse.chain() or (0, 0, "", None)
         assert (seq, merged, bad) == (state.seq, state.seq, None)
-        assert (state.load, state.reconcile, state.lease_run) == (None, None, "")
+        plans = (state.load, state.backfill, state.reconcile)
+        assert (plans, state.lease_run) == ((None, None, None), "")
 
     def _differences(self) -> list[str]:
         source = {
