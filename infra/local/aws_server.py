@@ -30,14 +30,30 @@ def over_tls(app: App) -> App:
     return answer
 
 
+def of_one(action: Callable[..., str | None]) -> Callable[..., str | None]:
+    """Return what names the right that a request needs, as SQS has it.
+
+    A batch needs the right to a single message; there is none to batches.
+    Source: Service Authorization Reference, actions of Amazon SQS.
+    """
+
+    def answer(*request: Any) -> str | None:
+        named = action(*request)
+        return named.removesuffix("Batch") if named and named[:4] == "sqs:" else named
+
+    return answer
+
+
 def main() -> None:
     """Serve until SIGTERM; all settings come from the environment."""
     sys.path.append(sys.argv.pop(1))
     from ministack import app
+    from ministack.core import iam_actions
     from ministack.services import eventbridge
 
     # Its ten seconds between two looks at the schedules are a long wait on a laptop.
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
+    iam_actions.extract_iam_action = of_one(iam_actions.extract_iam_action)
     app.app = over_tls(app.app)
     app.main()
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 from psycopg2 import sql
+from ulid import ULID
 
 from runtime.contract.records import Mode
 from runtime.contract.specs import Table
@@ -104,6 +105,16 @@ class Plan(Struct, frozen=True, kw_only=True):
     def braked(self) -> bool:
         """Whether it waits while Aurora is under strain; increments never do."""
         return self.mode in ("first_load", "full", "backfill")
+
+    @classmethod
+    def begin(cls, mode: Mode, after: int, contract: str, **more: Any) -> "Plan":
+        """Return a new plan, which is still to be cut.
+
+        It has an identity of its own: one run may begin several plans, and each has
+        finished chunks.
+        """
+        fields = {"mode": mode, "after": after, "contract": contract, "chunks": ()}
+        return cls(id=str(ULID()), **{**fields, **more})
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> "Plan":

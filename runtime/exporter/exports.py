@@ -21,8 +21,8 @@ from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.selection import Noticed
 from runtime.exporter.source import Relation, Source, select
 
-# Of the plans beside the rows that a run is for; in the names of their objects.
-_LETTERS = {"reconcile": "k", "backfill": "b"}
+# In the names of objects: the first letter tells Snowflake what they carry.
+_LETTERS = {"reconcile": "k", "backfill": "cb"}
 
 
 class RewrittenError(SourceUnavailableError):

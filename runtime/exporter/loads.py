@@ -87,9 +87,7 @@ class Loads:
             TooLargeError: When the table cannot be cut any smaller.
         """
         waited = self.lease.state.waits_until if plan.braked else 0
-        if plan.braked and self._waits():
-            if not plan.chunks:
-                self.lease.save(**{plan.place: plan.to_ledger()})
+        if plan.braked and self._waits(plan):
             return plan, self._finished(plan)[0]
         if waited:
             # Whoever received a chunk meanwhile has let it go.
@@ -169,14 +167,16 @@ class Loads:
         self.lease.save(**{plan.place: plan.to_ledger()})
         return plan
 
-    def _waits(self) -> bool:
-        """Whether loads wait now; if so, a message is on its way to look again."""
-        if self.lease.state.waits_until > time.time():
-            return True
-        reason = strain(self.exports)
-        if reason:
+    def _waits(self, plan: Plan) -> bool:
+        """Whether a load waits now; if so, a message is on its way to look again."""
+        waits = self.lease.state.waits_until > time.time()
+        if not waits and (reason := strain(self.exports)):
             hold_back(self.lease.ledger, self.queue, self.exports.table, reason)
-        return bool(reason)
+            waits = True
+        if waits and not plan.chunks:
+            # Who looks again finds what waits, and begins nothing else.
+            self.lease.save(**{plan.place: plan.to_ledger()})
+        return waits
 
 
 def hold_back(ledger: Ledger, queue: LoadQueue, table: Table, reason: str) -> None:

@@ -1,6 +1,7 @@
 """One run of one table: the protocol, from lease to manifest.
 
-    lease -> follow manifests the ledger missed -> leased database user
+    lease -> follow manifests the ledger missed -> let go of other contracts' plans
+          -> leased database user
           -> commit-safe high, in its own transaction
           -> export transaction (lock, check, snapshot, file), or chunks to the queue
           -> manifest (the commit) -> ledger -> release
@@ -23,7 +24,7 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import LedgerState, RunResult, ledger_key
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
-from runtime.exporter import generations, identity
+from runtime.exporter import generations, identity, plans
 from runtime.exporter.credentials import AwsKeys, leased_user
 from runtime.exporter.exports import Exports
 from runtime.exporter.follow import follow
@@ -141,6 +142,7 @@ def run_table(
         follow(lease, lake)
         if accept_source:
             generations.begin(lease)
+        plans.renew(lease, table)
         with exporting(table, around, run, lease.state, seconds) as exports:
             if repair:
                 return send_again(exports, lease, lake, repair)

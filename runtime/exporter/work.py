@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 from psycopg2 import sql
-from ulid import ULID
 
 from runtime.contract.errors import SourceError
 from runtime.contract.records import (
@@ -18,11 +17,11 @@ from runtime.contract.records import (
     Mode,
     RunResult,
     fingerprint,
-    same_watermark,
 )
 from runtime.exporter import full, watermark
 from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.commits import Commits, now
+from runtime.exporter.plans import loads_anew
 from runtime.exporter.watermark import Safe, Window
 
 # How long a load waits for writers that are open when it begins.
@@ -62,26 +61,17 @@ class Work(Commits):
 
     def _rows(self) -> RunResult:
         """Choose what kind of run is due, and do it."""
-        state, shape = self.lease.state, fingerprint(self.table)
-        cursor = self.exports.source.cursor
+        state, cursor = self.lease.state, self.exports.source.cursor
         if state.load is not None:
-            plan = Plan.read(state.load)
-            if plan.contract == shape:
-                return self._load(plan)
+            return self._load(Plan.read(state.load))
         if self.table.spec.is_full:
-            return self._whole(shape)
-        if state.watermark is None or not same_watermark(state.contract, shape):
-            self._forget_contract(shape)
+            return self._whole()
+        if state.watermark is None or loads_anew(state, self.table):
             safe = watermark.read_settled(
                 cursor, self.table, state.candidate, SETTLE_SECONDS
             )
             return self._load(self._plan("first_load", high=safe.high), safe)
         safe = watermark.read_safe(cursor, self.table, state.candidate)
-        begun = (state.backfill or {}).get("contract", shape)
-        if state.contract != shape or begun != shape:
-            # Old rows lack what is new, and so do increments under a contract that was
-            # rolled back before its backfill had ended; increments go on beside it.
-            self._backfill_for(shape)
         window = watermark.window(
             cursor, self.table, safe, state.watermark, state.fresh
         )
@@ -91,27 +81,13 @@ class Work(Commits):
         mode: Mode = "full" if self.table.spec.is_full else "incremental"
         return self._result("done", self._plan(mode), high=self.lease.state.high)
 
-    def _forget_contract(self, shape: str) -> None:
-        """Let go of what is under another contract, before a load of all rows.
-
-        Workers look for their plan once they have their snapshot: what they still
-        export under it is older than all that comes now. And should this contract be
-        rolled back, rows have been exported under it meanwhile, so that everything
-        begins anew once more.
-        """
-        state = self.lease.state
-        plans = [raw for raw in (state.load, state.backfill) if raw is not None]
-        if {state.contract or shape, *(raw["contract"] for raw in plans)} != {shape}:
-            self.lease.save(contract=None, load=None, backfill=None)
-
-    def _whole(self, shape: str) -> RunResult:
+    def _whole(self) -> RunResult:
         """Load every row, unless the keys of the load before are still to be compared.
 
         Else a table whose keys take several runs would never come to their end.
         """
         if self.lease.state.reconcile is not None:
             return self._nothing()
-        self._forget_contract(shape)
         safe = full.read_now(self.exports.source.cursor)
         return self._load(self._plan("full", high=safe.high), safe)
 
@@ -146,18 +122,8 @@ class Work(Commits):
         )
 
     def _plan(self, mode: Mode, **more: Any) -> Plan:
-        """Return a new plan, which is still to be cut.
-
-        It has an identity of its own: one run may begin several plans, and each has
-        finished chunks.
-        """
-        return Plan(
-            id=str(ULID()),
-            mode=mode,
-            after=self.lease.state.seq,
-            contract=fingerprint(self.table),
-            **{"chunks": (), **more},
-        )
+        after, contract = self.lease.state.seq, fingerprint(self.table)
+        return Plan.begin(mode, after, contract, **more)
 
     def _ask_for_backfill(self, where: str) -> None:
         """Begin an operator's backfill.
@@ -181,15 +147,6 @@ class Work(Commits):
         )
         plan = self._plan("backfill", where=where)
         self.lease.save(backfill=plan.to_ledger())
-
-    def _backfill_for(self, shape: str) -> None:
-        """See to it that every row comes under this contract, and none under another.
-
-        Before anything is exported under it: see `_forget_contract`.
-        """
-        known = self.lease.state.backfill
-        if known is None or known["contract"] != shape or known.get("where"):
-            self.lease.save(load=None, backfill=self._plan("backfill").to_ledger())
 
     def _load(self, plan: Plan, safe: Safe | None = None) -> RunResult:
         """Bring a load on, and commit the chunks that have been exported."""

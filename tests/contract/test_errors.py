@@ -50,6 +50,7 @@ def test_what_passes_by_itself_can_be_tried_again_and_only_that():
         errors.ExportError,
         errors.LakeError,
         errors.LedgerError,
+        errors.QueueError,
         errors.LeaseHeldError,
         errors.FencedError,
     }

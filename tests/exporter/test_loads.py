@@ -7,7 +7,8 @@ import pytest
 from runtime.contract.errors import SourceError
 from runtime.contract.records import fingerprint
 from runtime.exporter.load_queue import Message
-from runtime.exporter import loads, worker
+from runtime.exporter import credentials, loads, worker
+from runtime.exporter import run as run_module
 from tests.exporter.conftest import ORDERS, Scene
 from tests.exporter.test_source import facts
 
@@ -68,9 +69,11 @@ def test_a_worker_that_dies_before_its_note_leaves_a_file_that_does_not_count(
 def test_a_message_of_a_plan_that_is_gone_does_nothing(scene, orders):
     scene.run(orders, **SMALL)
     old = scene.messages()
-    scene.ledger(orders).note(load=None)
-    assert scene.work(orders, *old) == []
-    assert objects(scene, orders) == 0
+    plan = scene.state(orders).load
+    for other in ({**plan, "id": "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, None):
+        scene.ledger(orders).note(load=other)
+        assert scene.work(orders, *old) == []
+        assert objects(scene, orders) == 0
 
 
 def test_a_chunk_that_another_worker_is_at_is_left_to_it(scene, orders):
@@ -217,7 +220,7 @@ def late(scene, orders, monkeypatch):
     """Let a worker of the old contract be late: a run of the new one comes between."""
     scene.load(orders)
     scene.sql("ALTER TABLE orders ADD note TEXT DEFAULT 'n'")
-    before = worker.exporting
+    before = run_module.exporting
 
     def let(replace):
         @contextmanager
@@ -307,8 +310,9 @@ def test_a_load_that_waits_from_its_beginning_goes_on_by_itself(
     assert (result.status, result.rows_exported) == ("done", 400)
 
 
-def test_a_backfill_for_a_contract_lets_go_of_chunks_of_another_first(
-    scene, orders, late
+@pytest.mark.parametrize("watermark", ["updated_at", "moved_at"])
+def test_a_contract_s_plan_stands_in_the_ledger_before_the_run_s_first_transaction(
+    scene, orders, monkeypatch, watermark
 ):
     scene.load(orders)
     scene.sql("UPDATE orders SET updated_at = NOW()")
@@ -316,9 +320,21 @@ def test_a_backfill_for_a_contract_lets_go_of_chunks_of_another_first(
         # Too large for one file: cut by whoever takes the message that follows.
         scene.run(orders)
         scene.work(orders)
-    first, *_ = scene.messages()
-    assert first.plan == scene.state(orders).load["id"]
-    before = objects(scene, orders)
-    late(lambda: scene.run(scene.table(**EXACT), chunk_bytes=10**9))
-    assert scene.work(orders, first) == []
-    assert objects(scene, orders) - before == len(scene.manifests(orders)[-1].files) + 1
+    assert scene.state(orders).load is not None
+    scene.sql("ALTER TABLE orders ADD moved_at TIMESTAMPTZ DEFAULT '2020-01-01'")
+    other = scene.table(watermark_col=watermark, **EXACT)
+    seen = []
+
+    def leased_user(*given):
+        seen.append(scene.state(other))
+        return credentials.leased_user(*given)
+
+    monkeypatch.setattr(run_module, "leased_user", leased_user)
+    scene.run(other, chunk_bytes=10**9)
+    # Making that user is the transaction that puts its stamps above a late worker's.
+    (state,) = seen
+    assert state.load is None
+    if watermark == "updated_at":
+        assert state.backfill["contract"] == fingerprint(other)
+    else:
+        assert (state.contract, state.backfill) == (None, None)

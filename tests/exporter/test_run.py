@@ -206,6 +206,7 @@ def test_what_is_finished_is_committed_before_the_load_ends(scene, many):
     assert complete.high == last.high == second.high == scene.state(many).watermark
     assert first.plan == second.plan
     assert scene.exported(partial, complete) == keys(1, 401)
+    assert not {f.key for f in partial.files} & {f.key for f in complete.files}
 
 
 def test_rows_that_change_during_a_load_arrive_after_it(scene, many):

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from runtime.contract.records import RunResult
 from runtime.contract.specs import Table
 from runtime.exporter import run as run_module
 from runtime.exporter.run import run_table
@@ -103,6 +104,7 @@ class Case:
             queue=cast(LoadQueue, Mortal(scene.around.queue, life)),
         )
         patch.setattr(run_module, "Source", mortal_source(life))
+        result: RunResult | None
         for _ in range(30):
             self.pending += scene.messages()
             if not self.pending:

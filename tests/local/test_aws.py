@@ -181,6 +181,22 @@ def test_a_role_is_assumed_only_by_the_trusted_user_with_the_external_id(stack):
             aws.assumed_client(stack, "s3", who, role, external_id)
 
 
+def test_who_may_send_a_message_may_send_a_batch(stack):
+    url = aws.client(stack, "sqs").create_queue(QueueName="batches")["QueueUrl"]
+    arn = f"arn:aws:sqs:{AWS_REGION}:{AWS_ACCOUNT}:batches"
+    allowed = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn}
+    trusted = {"Principal": {"AWS": aws.user_arn("snowflake")}}
+    entries = [{"Id": "0", "MessageBody": "x"}]
+    may, may_not = (
+        aws.assumed_client(stack, "sqs", "snowflake", make_role(stack, *role))
+        for role in (("sender", trusted, allowed), ("idler", trusted))
+    )
+    sent = may.send_message_batch(QueueUrl=url, Entries=entries)
+    assert len(sent["Successful"]) == 1
+    with pytest.raises(ClientError, match="not authorized to perform: sqs:SendMessage"):
+        may_not.send_message_batch(QueueUrl=url, Entries=entries)
+
+
 def test_a_bucket_that_denies_plain_http_takes_all_but_who_says_plain(stack):
     make_bucket(stack, "lake-tls")
     aws.client(stack, "s3").put_bucket_policy(
