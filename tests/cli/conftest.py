@@ -111,7 +111,7 @@ CREATE TABLE public.nothing (id INT PRIMARY KEY, updated_at TIMESTAMPTZ NOT NULL
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """Bring up a stack, make tables, add them to a config and deploy it."""
     base = tmp_path_factory.mktemp("cli")

@@ -298,7 +298,7 @@ ORDER BY a.attnum
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Run the parts for all tests of the exporter."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
@@ -309,7 +309,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         postgres.remove(stack)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def surroundings(stack: LocalStack) -> Callable[[str], Surroundings]:
     """Make bucket, ledger, roles and Vault's engine once; give them a stack name."""
     key = aws.client(stack, "kms").create_key()["KeyMetadata"]["Arn"]
@@ -447,7 +447,7 @@ def _vault(stack: LocalStack) -> str:
     return str(approle.read_role_id(DATABASE_ROLE)["data"]["role_id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def admin(stack: LocalStack) -> Iterator[Any]:
     """Connect as superuser, and make the next logins cheap: there are a thousand."""
     connection = psycopg2.connect(postgres.aurora_dsn(stack))
@@ -462,7 +462,7 @@ def admin(stack: LocalStack) -> Iterator[Any]:
     connection.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def leased_by_hand(stack: LocalStack, surroundings: Any, admin: Any) -> DatabaseUser:
     """A user as Vault leases them, for tests that speak with the source alone."""
     user = DatabaseUser(name="leased_by_hand", password=stack.secret("leased"))

@@ -25,7 +25,7 @@ admin = exporter.admin
 leased_by_hand = exporter.leased_by_hand
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(
     stack: LocalStack,
     surroundings: Callable[[str], Surroundings],

@@ -163,7 +163,7 @@ class Sandbox:
         return answer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """The session's stack, deployed without any table."""
     folder = tmp_path_factory.mktemp("local")

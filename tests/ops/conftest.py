@@ -95,7 +95,7 @@ class Source:
         return msgspec.json.decode(path.read_bytes(), type=TableContract)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Run PostgreSQL for all tests of the operator commands."""
     stack = LocalStack(tmp_path_factory.mktemp("ops"))
