@@ -76,3 +76,17 @@ def _turn(item: pytest.Item) -> tuple[bool, int]:
     folder = item.path.parent.name
     weight = _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
     return item.get_closest_marker("integration") is not None, weight
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many faults happened to tests of tests/faults, if any ran."""
+    counts = [
+        number
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, number in getattr(report, "user_properties", ())
+        if name == "faults" and report.when == "call"
+    ]
+    if counts:
+        told = f"{sum(counts)} faults happened in {len(counts)} tests of faults"
+        terminalreporter.write_line(told)

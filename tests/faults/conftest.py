@@ -1,7 +1,7 @@
 """The exporter's real parts, and Snowflake's side in this process."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,6 +46,17 @@ def world(
     finally:
         made.warehouse.close()
         scene.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None, object, object]:
+    """Note how many faults happened in a test; the summary adds them up."""
+    world: Any = item.funcargs["world"]
+    before = world.faults
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("faults", world.faults - before))
 
 
 @contextmanager

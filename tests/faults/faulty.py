@@ -30,6 +30,8 @@ CLIENT_STEPS = ("lease", "follow", "manifest", "ledger", "release")
 LOAD_STEPS = ("chunks sent", "plan read", "fence", "chunk note", "chunks read")
 # A new contract, under which a run begins, while somebody is at an old one's chunk.
 DEPLOYED = "contract deployed"
+# The same while its lease ends, so that the new run does all it has to do.
+OUTLIVED = "outlived by its contract"
 SQL_STEPS = ("safe high", "window", "lock", "export", "commit")
 CUT_STEPS = ("cut", "bounds")
 VAULT_STEP = "credentials"

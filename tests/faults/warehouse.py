@@ -35,6 +35,7 @@ from runtime.contract.snowflake_sql import (
     manifest_copy_statement,
     merge_block,
 )
+from runtime.contract.snowflake_sweep import overdue_view
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table
 
@@ -76,6 +77,11 @@ class Warehouse:
         self._files = self._duckdb_text(
             "SELECT file_name, complete, rows_exported, rows_loaded FROM "
             + OBJECTS.qualified(SYNC, "SYNC_FILES")
+        )
+        # Whatever its patience is: here no time passes.
+        self._overdue = self._duckdb_text(
+            f"SELECT file_name FROM ({overdue_view(OBJECTS, [table])}) AS o"
+            " ORDER BY seq, file_name"
         )
 
     def close(self) -> None:
@@ -164,6 +170,10 @@ class Warehouse:
     def open_files(self) -> list[tuple[Any, ...]]:
         """Return the promised files that are not complete."""
         return [file for file in self._answer(self._files) if not file[1]]
+
+    def overdue(self) -> list[str]:
+        """Return the objects that the sweep would load now, in its order."""
+        return [name for (name,) in self._answer(self._overdue)]
 
     def decisions(self) -> list[str]:
         """Return what was decided of reconciles."""

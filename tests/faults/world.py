@@ -13,8 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
+import psycopg2
 from boto3.dynamodb.conditions import Attr
 
+from infra.local import postgres
 from runtime.contract.aurora_sql import admin_statements
 from runtime.contract.errors import SyncError
 from runtime.contract.records import RunResult
@@ -27,6 +29,7 @@ from runtime.exporter.worker import take
 from tests.exporter.conftest import BUCKET, Scene
 from tests.faults.faulty import (
     DEPLOYED,
+    OUTLIVED,
     Fault,
     FaultyLake,
     FaultyLedger,
@@ -36,6 +39,7 @@ from tests.faults.faulty import (
     faulty_credentials,
     faulty_source,
 )
+from tests.faults.server import RESTARTED, restart_during
 from tests.faults.warehouse import EngineError, Warehouse
 
 KEYS = range(1, 13)
@@ -51,6 +55,8 @@ _BEHIND = {
     "DEFAULT clock_timestamp()::TEXT",
 }
 _MOST_ROUNDS = 8
+# What is counted beside faults, and what consists of others that are.
+_NO_FAULT = ("all", "swept", "whole")
 
 
 @dataclass(kw_only=True)
@@ -79,6 +85,11 @@ class World:
         )
         self.warehouse = Warehouse(scene.stack, scene.around.s3, BUCKET, self.new)
         self._number = 0
+
+    @property
+    def faults(self) -> int:
+        """How many faults have happened, in all scenarios."""
+        return sum(n for (_, kind), n in self.hits.items() if kind not in _NO_FAULT)
 
     def begin(self, *, chunk_bytes: int = 10**6, rows: int = 6) -> None:
         """Begin a scenario: an empty deployment and a table with a few rows."""
@@ -201,6 +212,8 @@ class World:
                 "met by a rival": self._meet,
                 "written meanwhile": self._write_meanwhile,
                 DEPLOYED: self._deploy_meanwhile,
+                OUTLIVED: self._outlive,
+                RESTARTED: self._restart,
                 **{kind: self._behind(sql) for kind, sql in _BEHIND.items()},
             },
             end_session=lambda pid: self._end_session(pid),
@@ -311,6 +324,11 @@ class World:
         self._nest()
         return work()
 
+    def _outlive(self, work: Callable[[], Any]) -> Any:
+        """Let the lease end, a new contract be deployed and another run fill it."""
+        self.deploy()
+        return self._overtake(work)
+
     def _behind(self, statement: str) -> Callable[[Callable[[], Any]], Any]:
         """Return what lets LOCK wait for a statement that commits meanwhile."""
 
@@ -343,6 +361,14 @@ class World:
                 thread.join()
 
         return wait
+
+    def _restart(self, work: Callable[[], Any]) -> Any:
+        try:
+            return restart_during(self.scene.stack, work)
+        finally:
+            admin = psycopg2.connect(postgres.aurora_dsn(self.scene.stack))
+            admin.autocommit = True
+            self.scene.admin = self.here.admin = admin
 
     def _end_session(self, pid: int) -> None:
         self.scene.sql("SELECT pg_terminate_backend(%s, 5000)", pid)
@@ -396,6 +422,30 @@ class World:
         self._say(f"sweep {len(self.lost)} files")
         self.hits["events", "swept"] += bool(self.lost)
         self.lost.clear()
+
+    def sweep_by_name(self, fault: str = "") -> int:
+        """Load what the sweep's view names, as the sweep does: in order, one by one.
+
+        Args:
+            fault: `refused`: the first of its statements fails, the others go on;
+                `killed before` or `killed after` it: nothing else is done.
+
+        Returns:
+            How often the fault happened.
+        """
+        overdue = self.warehouse.overdue()
+        self._say(f"the sweep finds {len(overdue)} files" + f", {fault}" * bool(fault))
+        for number, key in enumerate(overdue):
+            if number == 0 and fault == "refused":
+                continue
+            if fault == "killed before":
+                break
+            self.warehouse.arrive(key)
+            self.lost.discard(key)
+            if fault == "killed after":
+                break
+        self.hits["sweep", fault or "whole"] += bool(overdue)
+        return int(bool(overdue and fault))
 
     def merge(self, fail_after: int | None = None) -> None:
         """Run the task if it is triggered; it may fail after some statements."""
