@@ -6,7 +6,8 @@ from collections.abc import Callable
 from tests.faults.faulty import OUTLIVED, Fault
 from tests.faults.scenarios import CHANGES, CHUNKED
 from tests.faults.server import RESTARTED
-from tests.faults.world import NEW_COLUMN, World
+from tests.faults.source_side import NEW_COLUMN
+from tests.faults.world import World
 
 _FAILURES = 10
 _SWEEPS = ("refused", "killed before", "killed after")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.faults.faulty import CELLS, CUT_STEPS, DEPLOYED, LOAD_STEPS, Fault
-from tests.faults.world import NEW_COLUMN, World
+from tests.faults.source_side import NEW_COLUMN
+from tests.faults.world import World
 
 # Small enough that a dozen rows are several chunks.
 CHUNKED: dict[str, Any] = {"chunk_bytes": 6000, "rows": 12}

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 from tests.faults.conftest import MARKS
 from tests.faults.faulty import CELLS, DEPLOYED, Fault
 from tests.faults.scenarios import CHANGES, CHUNKED, EVENTS, QUEUES
-from tests.faults.world import KEYS, World
+from tests.faults.source_side import KEYS
+from tests.faults.world import World
 
 pytestmark = MARKS
 EXAMPLES, STEPS = 15, 15

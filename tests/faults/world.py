@@ -1,14 +1,10 @@
-"""A small table, its writers, its runs, its events and its merges; and what must hold.
+"""One scenario after the other: runs between a source and a target, and their end."""
 
-The oracle is its own: it reads both sides and compares key by key.
-"""
-
-import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -17,7 +13,6 @@ import psycopg2
 from boto3.dynamodb.conditions import Attr
 
 from infra.local import postgres
-from runtime.contract.aurora_sql import admin_statements
 from runtime.contract.errors import SyncError
 from runtime.contract.records import RunResult
 from runtime.contract.specs import Table
@@ -40,14 +35,8 @@ from tests.faults.faulty import (
     faulty_source,
 )
 from tests.faults.server import RESTARTED, restart_during
-from tests.faults.warehouse import EngineError, Warehouse
+from tests.faults.target_side import TargetSide
 
-KEYS = range(1, 13)
-OLD = """CREATE TABLE public.orders (
-  order_id BIGINT PRIMARY KEY, version BIGINT NOT NULL, status TEXT,
-  updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW())"""
-NEW_COLUMN = "ALTER TABLE public.orders ADD note TEXT DEFAULT 'as it was'"
-EXACT: dict[str, Any] = {"lookback": "PT0S", "margin": "PT0S", "max_delete_fraction": 1}
 _BEHIND = {
     "table rewritten": "ALTER TABLE orders ALTER status TYPE TEXT USING status || ''",
     "table truncated": "TRUNCATE orders",
@@ -59,17 +48,8 @@ _MOST_ROUNDS = 8
 _NO_FAULT = ("all", "swept", "whole")
 
 
-@dataclass(kw_only=True)
-class Writer:
-    """A transaction that is open."""
-
-    cursor: Any
-    keys: set[int] = field(default_factory=set)
-    prepared: str = ""
-
-
-class World:
-    """One scenario after the other on the same parts.
+class World(TargetSide):
+    """The exporter's runs, and what others do between two of its calls.
 
     Args:
         scene: Database and emulated AWS.
@@ -77,13 +57,7 @@ class World:
     """
 
     def __init__(self, scene: Scene, hits: Counter[tuple[str, str]]) -> None:
-        self.scene, self.hits = scene, hits
-        self.old = scene.table(OLD, **EXACT)
-        scene.sql(NEW_COLUMN)
-        self.new = Table(
-            spec=self.old.spec, contract=scene.contract("public.orders", base_width=4)
-        )
-        self.warehouse = Warehouse(scene.stack, scene.around.s3, BUCKET, self.new)
+        super().__init__(scene, hits)
         self._number = 0
 
     @property
@@ -100,97 +74,12 @@ class World:
         )
         around = replace(self.scene.around, settings=settings)
         self.here = replace(self.scene, name=name, around=around)
-        self.table, self.log = self.old, list[str]()
-        self.writers: list[Writer] = []
-        self.waiting: list[str] = []
-        self.lost: set[str] = set()
         self.known: set[str] = set()
-        self._seen: dict[int, tuple[int, bool]] = {}
-        self._through = ""
-        self._version = 0
-        self._nested = False
         self.messages: list[Message] = []
+        self._nested = False
         self.here.messages()
-        self.scene.sql("DROP TABLE IF EXISTS public.orders")
-        self.scene.sql(OLD)
-        self.scene.sql("; ".join(admin_statements([self.old.spec])))
-        self.warehouse.begin(name)
-        for key in range(1, rows + 1):
-            self._change(self.scene.sql, "insert", key)
-
-    # Writers.
-
-    def free_keys(self) -> list[int]:
-        """Return the keys that no open transaction holds."""
-        held = {key for writer in self.writers for key in writer.keys}
-        return [key for key in KEYS if key not in held]
-
-    def write(self, kind: str, key: int) -> None:
-        """Change one row, at once."""
-        self._say(f"{kind} {key}")
-        self._change(self.scene.sql, kind, key)
-
-    def open(self) -> Writer:
-        """Begin a transaction, which may write later."""
-        self._say("begin a transaction")
-        writer = Writer(cursor=self.scene.session("BEGIN; SELECT NOW()"))
-        self.writers.append(writer)
-        return writer
-
-    def write_in(self, writer: Writer, kind: str, key: int) -> None:
-        """Change one row, to be seen when the transaction commits."""
-        self._say(f"{kind} {key} in transaction {self.writers.index(writer)}")
-        writer.keys.add(key)
-        self._change(writer.cursor.execute, kind, key)
-
-    def prepare(self, writer: Writer) -> None:
-        """Prepare a transaction: its session is free, its writes wait."""
-        self._say(f"prepare transaction {self.writers.index(writer)}")
-        writer.prepared = f"{self.here.name}-{self._version}-{id(writer)}"
-        writer.cursor.execute("PREPARE TRANSACTION %s", (writer.prepared,))
-
-    def close(self, writer: Writer, verb: str) -> None:
-        """COMMIT or ROLLBACK a transaction."""
-        self._say(f"{verb} transaction {self.writers.index(writer)}")
-        self.writers.remove(writer)
-        if writer.prepared:
-            writer.cursor.execute(f"{verb} PREPARED %s", (writer.prepared,))
-        else:
-            writer.cursor.execute(verb)
-        writer.cursor.connection.close()
-
-    def _change(self, run: Callable[..., Any], kind: str, key: int) -> None:
-        self._version += 1
-        values = (key, self._version, f"{kind} {self._version}")
-        if kind in ("delete", "replace"):
-            run("DELETE FROM public.orders WHERE order_id = %s" % key)
-        if kind == "update":
-            run(
-                "UPDATE public.orders SET version = %d, status = '%s', "
-                "updated_at = NOW() WHERE order_id = %d" % (*values[1:], key)
-            )
-        if kind in ("insert", "replace"):
-            run(
-                "INSERT INTO public.orders (order_id, version, status) "
-                "VALUES (%d, %d, '%s') ON CONFLICT (order_id) DO UPDATE SET version = "
-                "excluded.version, status = excluded.status, updated_at = NOW()"
-                % values
-            )
-
-    def add_column(self) -> None:
-        """Add a column at the source and deploy its contract."""
-        self._commit_all()
-        if self.table is self.old:
-            self._say("add a column and deploy its contract")
-            self.scene.sql(NEW_COLUMN)
-            self.table = self.new
-
-    def deploy(self) -> None:
-        """Deploy the new column's contract."""
-        self._say("deploy the new column's contract")
-        self.table = self.new
-
-    # Runs.
+        self.begin_target()
+        self.begin_source(rows)
 
     def sync(
         self,
@@ -383,104 +272,6 @@ class World:
             self.waiting += [key for key in keys if key not in self.known]
             self.known.update(keys)
 
-    # Events and merges.
-
-    def deliver(self, how: str, chance: random.Random) -> None:
-        """Let events arrive: all, shuffled, some, newest first, or a fault for one."""
-        self._say(f"deliver {how}: {len(self.waiting)} waiting")
-        now, self.waiting = self.waiting, []
-        arrived = bool(now)
-        if how == "shuffled":
-            chance.shuffle(now)
-        if how == "newest first":
-            now.reverse()
-        if how == "some":
-            chance.shuffle(now)
-            half = len(now) // 2
-            now, self.waiting = now[:half], now[half:]
-        able = [key for key in now if how != "one half" or key.startswith("exports")]
-        special = chance.choice(able) if able else ""
-        self.hits["events", how] += bool(special or (arrived and how == "some"))
-        for key in now:
-            if key == special and how == "one lost":
-                self.lost.add(key)
-            elif key == special and how == "one half":
-                self.warehouse.arrive(key, rows=chance.randint(1, 3))
-                self.lost.add(key)
-            else:
-                self.warehouse.arrive(key)
-            if key == special and how == "one twice":
-                self.warehouse.arrive(key)
-            if how == "newest first":
-                self.merge()
-                self.observe()
-
-    def sweep(self) -> None:
-        """Load by exact name what never came, or not whole."""
-        for key in sorted(self.lost):
-            self.warehouse.arrive(key)
-        self._say(f"sweep {len(self.lost)} files")
-        self.hits["events", "swept"] += bool(self.lost)
-        self.lost.clear()
-
-    def sweep_by_name(self, fault: str = "") -> int:
-        """Load what the sweep's view names, as the sweep does: in order, one by one.
-
-        Args:
-            fault: `refused`: the first of its statements fails, the others go on;
-                `killed before` or `killed after` it: nothing else is done.
-
-        Returns:
-            How often the fault happened.
-        """
-        overdue = self.warehouse.overdue()
-        self._say(f"the sweep finds {len(overdue)} files" + f", {fault}" * bool(fault))
-        for number, key in enumerate(overdue):
-            if number == 0 and fault == "refused":
-                continue
-            if fault == "killed before":
-                break
-            self.warehouse.arrive(key)
-            self.lost.discard(key)
-            if fault == "killed after":
-                break
-        self.hits["sweep", fault or "whole"] += bool(overdue)
-        return int(bool(overdue and fault))
-
-    def merge(self, fail_after: int | None = None) -> None:
-        """Run the task if it is triggered; it may fail after some statements."""
-        if not self.warehouse.has_data:
-            return
-        self._say("merge" + (f" fails after {fail_after}" * (fail_after is not None)))
-        try:
-            self.warehouse.merge(fail_after)
-        except EngineError:
-            self.hits["merge", f"fails after {fail_after}"] += 1
-
-    # What must hold.
-
-    def observe(self) -> None:
-        """Check what holds at every moment."""
-        rows = self.warehouse.rows()
-        now = {row[0]: (row[1], row[4]) for row in rows}
-        assert len(now) == len(rows), "a key stands twice in the target"
-        for key, (version, gone) in self._seen.items():
-            later, still_gone = now[key]
-            assert later >= version, f"key {key} went back from {version} to {later}"
-            assert not gone or still_gone or later > version, f"{key} rose again"
-        self._seen = now
-        through = self.warehouse.merged_through() or ""
-        assert through >= self._through, f"merged_through {self._through} -> {through}"
-        self._through = through
-        if through:
-            for key, version in self.scene.sql(
-                "SELECT order_id, version FROM orders WHERE updated_at <= %s", through
-            ):
-                assert now.get(key) == (version, False), (
-                    f"merged through {through}, but key {key} version {version} "
-                    f"is {now.get(key)}"
-                )
-
     def settle(self) -> None:
         """Let faults end, sync until quiet, and compare both sides."""
         self._say("settle")
@@ -504,26 +295,3 @@ class World:
         assert (seq, merged, bad) == (state.seq, state.seq, None)
         plans = (state.load, state.backfill, state.reconcile)
         assert (plans, state.lease_run) == ((None, None, None), "")
-
-    def _differences(self) -> list[str]:
-        source = {
-            row[0]: row[1:]
-            for row in self.scene.sql(
-                "SELECT order_id, version, status, %s FROM orders"
-                % ("note" if self.table is self.new else "NULL")
-            )
-        }
-        rows = self.warehouse.rows()
-        target = {row[0]: row[1:4] for row in rows if not row[4]}
-        return [
-            f"key {key}: source {source.get(key)}, target {target.get(key)}"
-            for key in sorted({*source, *target})
-            if source.get(key) != target.get(key)
-        ]
-
-    def _commit_all(self) -> None:
-        for writer in tuple(self.writers):
-            self.close(writer, "COMMIT")
-
-    def _say(self, line: str) -> None:
-        self.log.append(line)
