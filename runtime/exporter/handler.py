@@ -74,8 +74,8 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
     Raises:
         SyncError: When the run failed, unless `report_errors` is set.
     """
-    if isinstance(event, dict) and "Records" in event:
-        return _take(event["Records"][0], context)
+    if record := _message(event):
+        return _take(record, context)
     request = _request(event)
     logger.append_keys(table=request.table, request_id=context.aws_request_id)
     try:
@@ -101,6 +101,18 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
 def _seconds(context: Any) -> float:
     seconds: float = context.get_remaining_time_in_millis() / 1000 * PLANNED_SHARE
     return seconds
+
+
+def _message(event: Any) -> dict[str, Any] | None:
+    """Return the message of the load queue that an event brings, if it brings one.
+
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
+    with suppress(KeyError, IndexError, TypeError):
+        record: dict[str, Any] = event["Records"][0]
+        if record["eventSource"] == "aws:sqs":
+            return record
+    return None
 
 
 def _take(record: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def small_chunks(scene: Scene, chunk_bytes: int) -> Iterator[None]:
         )
         sqs.set_queue_attributes(QueueUrl=queue, Attributes=stood)
         kill(scene.sandbox.local)
+        scene.take_back_leases()
 
 
 def load_killed(scene: Scene, every: int, most: float) -> Killed:

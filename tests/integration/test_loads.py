@@ -21,8 +21,8 @@ def scene(sandbox: Sandbox) -> Scene:
 def test_a_load_that_is_killed_again_and_again_ends_and_repeats_no_finished_chunk(
     scene: Scene,
 ) -> None:
-    with small_chunks(scene, 200_000):
-        found = load_killed(scene, every=5, most=110)
+    with small_chunks(scene, 150_000):
+        found = load_killed(scene, every=3, most=110)
     assert found.kills >= 2 and found.chunks > 10
     assert found.twice == 0
     assert found.in_vain <= found.kills * WORKERS
