@@ -8,6 +8,7 @@ from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.rebuild import rebuild
 from infra.cli.repair import repair
 from infra.cli.report import report
 from infra.cli.status import status
@@ -32,6 +33,7 @@ app.command()(watch)
 app.command()(report)
 app.command()(verify)
 app.command()(repair)
+app.command()(rebuild)
 app.command()(sweep)
 app.command()(explain.explain)
 app.command()(backfill)

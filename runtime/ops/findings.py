@@ -120,6 +120,17 @@ class Site(ABC):
         """Return the name of a table's schedule rule."""
 
 
+def deployed_settings(site: Site) -> ExporterSettings:
+    """Return what the deployed function knows of its surroundings.
+
+    Raises:
+        ConfigError: When nothing is deployed, or of another version.
+        ClientError: When AWS refuses.
+    """
+    found = site.client("lambda").get_function_configuration(FunctionName=site.function)
+    return ExporterSettings.from_env(found.get("Environment", {}).get("Variables", {}))
+
+
 class Report:
     """The findings of one part, in order.
 

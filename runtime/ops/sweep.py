@@ -4,7 +4,7 @@ Also what only a person may do: a stale or missing stream is made anew, a suspen
 and a paused pipe go on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from runtime.contract.errors import WarehouseError
@@ -30,18 +30,22 @@ def sweep(tables: Sequence[Table], warehouse: Warehouse, tell: Tell) -> int:
     Returns:
         Files that could not be loaded.
     """
+    failed: list[str] = []
     for table in tables:
-        _mend(table, warehouse, tell)
-    return sum(_load(table, warehouse, tell) for table in tables)
+        mend(table, warehouse, tell)
+    for table in tables:
+        load_again(table, warehouse, tell, failed=failed)
+    return len(failed)
 
 
-def _mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
+def mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
+    """Let a table's stream, task and pipes go on; see `sweep`."""
     objects, name = warehouse.objects, table.contract.table
     stream = objects.qualified(LANDING, objects.stream(table))
     shown = warehouse.shown("STREAMS", objects.stream(table))
     if shown is None or str(shown["stale"]).lower() == "true":
         landing = objects.qualified(LANDING, objects.landing(table))
-        with _as_loader(warehouse):
+        with as_loader(warehouse):
             warehouse.ask(
                 f"CREATE OR REPLACE STREAM {stream} ON TABLE {landing} "
                 "APPEND_ONLY = TRUE"
@@ -58,7 +62,7 @@ def _mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
 
 
 @contextmanager
-def _as_loader(warehouse: Warehouse) -> Iterator[None]:
+def as_loader(warehouse: Warehouse) -> Iterator[None]:
     """Make what a task reads in the name of the role that the task runs as.
 
     An object belongs to the session's primary role, and a task has its owner's
@@ -77,19 +81,40 @@ def _as_loader(warehouse: Warehouse) -> Iterator[None]:
         warehouse.ask(f"USE ROLE {quote_snowflake(before['name'])}")
 
 
-def _load(table: Table, warehouse: Warehouse, tell: Tell) -> int:
-    name, failed = table.contract.table, 0
+def load_again(
+    table: Table,
+    warehouse: Warehouse,
+    tell: Tell,
+    *,
+    but_for: Collection[str] = (),
+    failed: list[str] | None = None,
+) -> set[str]:
+    """Load what a table waits for, late or not; see `sweep`.
+
+    Args:
+        table: The table.
+        warehouse: Where it lands.
+        tell: Told table and what was done.
+        but_for: Files to leave alone.
+        failed: Where to add the files that cannot be loaded.
+
+    Returns:
+        The files that were tried.
+    """
+    name, tried = table.contract.table, set[str]()
     view = warehouse.objects.qualified(SYNC, SYNC_OVERDUE)
     waiting = warehouse.ask(
         f"SELECT table_name, file_name, statement FROM {view} ORDER BY seq, file_name"
     )
     for row in waiting:
-        if row["table_name"] != name:
+        if row["table_name"] != name or row["file_name"] in but_for:
             continue
+        tried.add(row["file_name"])
         try:
             warehouse.ask(row["statement"], _COPY_SECONDS)
             tell(name, f"{row['file_name']}: loaded again")
         except WarehouseError as error:
-            failed += 1
+            if failed is not None:
+                failed.append(row["file_name"])
             tell(name, f"{row['file_name']}: {error}")
-    return failed
+    return tried
