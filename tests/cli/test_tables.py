@@ -149,13 +149,14 @@ class TestSync:
         assert synced.data("sync", ORDERS, "--wait")[0]["status"] == "merged"
 
     def test_a_task_that_fails_is_the_reason(self, synced, monkeypatch):
-        monkeypatch.setattr(sync, "_STALL_SECONDS", 0.5)
-        monkeypatch.setattr(sync, "_TROUBLE_SECONDS", 1.0)
         rename = "ALTER TABLE ANALYTICS.LANDING.{} RENAME TO ANALYTICS.LANDING.{}"
         synced.snowflake(rename.format("PUBLIC__ORDERS_KEYS", "AWAY"))
         try:
             orders(synced, "status = 'fails'")
-            result = synced.run("sync", ORDERS, "--wait", status=1)
+            with monkeypatch.context() as hasty:
+                hasty.setattr(sync, "_STALL_SECONDS", 0.5)
+                hasty.setattr(sync, "_TROUBLE_SECONDS", 1.0)
+                result = synced.run("sync", ORDERS, "--wait", status=1)
             assert "task PUBLIC__ORDERS_MERGE failed" in result.stderr
         finally:
             synced.snowflake(rename.format("AWAY", "PUBLIC__ORDERS_KEYS"))

@@ -20,7 +20,7 @@ from runtime.contract.records import fingerprint
 from runtime.exporter.chunks import Chunk, Plan
 from tests.integration.conftest import Sandbox
 from tests.integration.losing import in_aurora, without_action, without_path
-from tests.integration.refusing import Scene, role_name
+from tests.integration.refusing import Scene, role_name, until
 from tests.integration.shop import shop
 
 
@@ -109,6 +109,11 @@ def test_without_one_right_of_the_exporter_its_step_fails(
             files=files,
             noted=action != "dynamodb:UpdateItem",
         )
+    if action == "dynamodb:Query":
+        # Its chunks go through the queue.
+        assert scene.sandbox.tick(scene.table)["status"] == "more"
+        until(lambda: scene.state.load is None, "the load has ended")
+        until(lambda: not scene.leased_users(), "its workers have ended")
     scene.recovers(links)
 
 
