@@ -195,10 +195,15 @@ class Scene:
         """
         before = self.state
         answer = self.sandbox.tick(self.table)
-        assert answer["status"] == "done", answer
+        if answer["status"] == "more":
+            # Who takes the last chunk from the queue commits the load.
+            until(lambda: not (self.state.load or self.state.lease_run), "it ends", 40)
+        else:
+            assert answer["status"] == "done", answer
+            assert answer["seq"] == self.state.seq
+            assert answer["rows_exported"] > 0
         after = self.state
-        assert answer["seq"] == after.seq == before.seq + links
-        assert answer["rows_exported"] > 0
+        assert after.seq == before.seq + links
         assert (after.watermark or "") > (before.watermark or "")
         assert (after.refusal, after.lease_run, after.load) == (None, "", None)
         assert self.keys.manifest_key(after.seq) in self.objects(self.keys.manifests)
