@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import Generator
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +15,6 @@ _NO_CREDENTIALS = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-}
-_TESTS = Path(__file__).parent
-# The fixture that stands for the parts which a folder's tests share.
-_SHARED_PARTS = {
-    "cli": "local",
-    "exporter": "stack",
-    "faults": "world",
-    "integration": "shared",
-    "ops": "stack",
 }
 _LONGEST = ("integration", "faults", "exporter", "cli", "benchmarks", "local")
 # Whose tests alone the coverage floors count; tracing takes a quarter of the time.
@@ -58,16 +48,12 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put integration tests last: a broken unit is told before parts are started.
 
-    Two processes share them out by file; what shares running parts stays together, so
-    that these start once. What takes longest begins first, so that both processes end
-    at about the same time.
+    Two processes share them out by file, folder after folder, so that parts start once
+    for a folder. What takes longest begins first, so that both end at about the same
+    time.
     """
     for item in items:
-        folder = item.path.parent.name
-        together = _SHARED_PARTS.get(folder) in getattr(item, "fixturenames", ())
-        group = folder if together else item.path.relative_to(_TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-        if folder not in _COVERING:
+        if item.path.parent.name not in _COVERING:
             item.add_marker(pytest.mark.no_cover)
     items.sort(key=_turn)
 
