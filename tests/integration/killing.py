@@ -43,7 +43,9 @@ class Killed:
 
 
 @contextmanager
-def small_chunks(scene: Scene, chunk_bytes: int) -> Iterator[None]:
+def small_chunks(
+    scene: Scene, chunk_bytes: int, again: int = VISIBILITY_SECONDS
+) -> Iterator[None]:
     """Let loads have many chunks, whose messages come again soon after a kill."""
     function, queue = scene.function["FunctionName"], scene.settings.load_queue_url
     client, sqs = scene.sandbox.aws("lambda"), scene.sandbox.aws("sqs")
@@ -52,7 +54,7 @@ def small_chunks(scene: Scene, chunk_bytes: int) -> Iterator[None]:
     stood = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
     patient = json.loads(stood["RedrivePolicy"]) | {"maxReceiveCount": 1000}
     changes = {
-        "VisibilityTimeout": str(VISIBILITY_SECONDS),
+        "VisibilityTimeout": str(again),
         "RedrivePolicy": json.dumps(patient),
     }
     sqs.set_queue_attributes(QueueUrl=queue, Attributes=changes)
