@@ -6,14 +6,18 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TableArgument,
+)
 
 
 @guarded
 def approve_deletes(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
-    ],
+    name: TableArgument,
     config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,

@@ -8,7 +8,13 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TableArgument,
+)
 
 if TYPE_CHECKING:
     from runtime.ops.explain import Explanation, Version
@@ -16,9 +22,7 @@ if TYPE_CHECKING:
 
 @guarded
 def explain(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
-    ],
+    name: TableArgument,
     key: Annotated[
         list[str],
         typer.Argument(

@@ -30,6 +30,9 @@ StackOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")
 ]
+TableArgument = Annotated[
+    str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
+]
 TablesArgument = Annotated[
     list[str] | None,
     typer.Argument(

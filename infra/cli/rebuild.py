@@ -7,14 +7,18 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TableArgument,
+)
 
 
 @guarded
 def rebuild(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
-    ],
+    name: TableArgument,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before the target is emptied.")
     ] = False,
@@ -52,7 +56,6 @@ def rebuild(
             table,
             warehouse,
             keys,
-            stack=settings.stack,
             seconds=timeout,
             tell=lambda text: watch.tell(name, text),
         )

@@ -8,7 +8,13 @@ import typer
 
 from infra.cli import output, render
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+from infra.cli.options import (
+    ConfigOption,
+    DirOption,
+    JsonOption,
+    StackOption,
+    TableArgument,
+)
 
 if TYPE_CHECKING:
     from runtime.ops.repair import Repair
@@ -16,9 +22,7 @@ if TYPE_CHECKING:
 
 @guarded
 def repair(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
-    ],
+    name: TableArgument,
     keys: Annotated[
         list[str] | None,
         typer.Argument(

@@ -13,6 +13,7 @@ from infra.cli.options import (
     DirOption,
     JsonOption,
     StackOption,
+    TableArgument,
     TablesArgument,
 )
 from runtime.contract.loader import load_specs
@@ -72,9 +73,7 @@ def refresh(
 @table_app.command("add")
 @guarded
 def add_table(
-    name: Annotated[
-        str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
-    ],
+    name: TableArgument,
     key: Annotated[
         list[str],
         typer.Option(help="Columns of a unique key: COL[,COL], or several --key."),

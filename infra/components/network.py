@@ -167,12 +167,7 @@ class Network(pulumi.ComponentResource):
             self._egress(
                 "dynamodb", _HTTPS, prefix_list_id=self._prefix_list("dynamodb")
             ),
-            self._egress(
-                "aurora",
-                aurora.port,
-                referenced_security_group_id=aurora.security_group_id,
-            ),
-            self._ingress("aurora", aurora.port, aurora.security_group_id),
+            *self._way("aurora", aurora.port, aurora.security_group_id),
             *self._sqs(),
             # Aurora itself uploads the files, from its own interfaces.
             aws.vpc.SecurityGroupEgressRule(
@@ -189,24 +184,14 @@ class Network(pulumi.ComponentResource):
         if vault.security_group_id is None:
             rules.append(self._egress("vault", vault_port, cidr_ipv4=vault.cidr))
         else:
-            rules += [
-                self._egress(
-                    "vault",
-                    vault_port,
-                    referenced_security_group_id=vault.security_group_id,
-                ),
-                self._ingress("vault", vault_port, vault.security_group_id),
-            ]
+            rules += self._way("vault", vault_port, vault.security_group_id)
         return rules
 
     def _sqs(self) -> list[pulumi.Resource]:
         """Let the function reach SQS, by an endpoint of our own if none exists."""
         given = self._settings.network.sqs_security_group_id
         if given is not None:
-            return [
-                self._egress("sqs", _HTTPS, referenced_security_group_id=given),
-                self._ingress("sqs", _HTTPS, given),
-            ]
+            return self._way("sqs", _HTTPS, given)
         group = aws.ec2.SecurityGroup(
             f"{self._name}-sqs-group",
             name=self._settings.named("sqs", 255),
@@ -228,10 +213,15 @@ class Network(pulumi.ComponentResource):
             ),
             opts=self._child,
         )
+        return [endpoint, *self._way("sqs", _HTTPS, group.id)]
+
+    def _way(
+        self, to: str, port: int, group_id: pulumi.Input[str]
+    ) -> list[pulumi.Resource]:
+        """Open both ends of the way to who has a security group."""
         return [
-            endpoint,
-            self._egress("sqs", _HTTPS, referenced_security_group_id=group.id),
-            self._ingress("sqs", _HTTPS, group.id),
+            self._egress(to, port, referenced_security_group_id=group_id),
+            self._ingress(to, port, group_id),
         ]
 
     def _egress(

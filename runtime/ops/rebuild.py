@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from runtime.contract.errors import SyncError
-from runtime.contract.names import LakeKeys, literal
+from runtime.contract.names import literal
 from runtime.contract.snowflake_deletes import kind_part
 from runtime.contract.snowflake_names import (
     FILE_RECEIPTS,
@@ -77,7 +77,6 @@ def rebuild(
     warehouse: Warehouse,
     exists: Callable[[str], Iterator[str]],
     *,
-    stack: str,
     seconds: float,
     tell: Tell,
 ) -> Base:
@@ -87,7 +86,6 @@ def rebuild(
         table: The table.
         warehouse: Where its target is.
         exists: Lists the keys of the bucket below a prefix.
-        stack: Name of the deployment.
         seconds: How long to wait for the merges.
         tell: Told what happens.
 
@@ -99,9 +97,7 @@ def rebuild(
             when the merges take longer, which go on.
         WarehouseError: When Snowflake refuses or does not answer.
     """
-    base = _base(table, warehouse)
-    prefix = LakeKeys(stack=stack, table=table.spec.source).exports
-    _check_files(table, warehouse, base, set(exists(prefix)))
+    base = _base(table, warehouse, exists)
     mend(table, warehouse, lambda _, text: tell(text))
     tell(f"emptying; {base.files} files from manifest {base.seq} on follow")
     with as_loader(warehouse):
@@ -135,15 +131,16 @@ def _unfinished(link: Link, mode: str) -> bool:
     return link.high is None and link.mode in (mode, "repair")
 
 
-def _base(table: Table, warehouse: Warehouse) -> Base:
+def _base(
+    table: Table, warehouse: Warehouse, exists: Callable[[str], Iterator[str]]
+) -> Base:
     """Return what the target can be made of.
 
     Raises:
-        RebuildError: When a link lacks, or rows from before may still arrive.
+        RebuildError: When a link or a file lacks, or rows from before may still arrive.
     """
-    name, runs = literal(table.contract.table), warehouse.objects.qualified(
-        SYNC, "SYNC_RUNS"
-    )
+    runs = warehouse.objects.qualified(SYNC, "SYNC_RUNS")
+    name = literal(table.contract.table)
     rows = warehouse.ask(
         f"SELECT seq, mode, high, generation, complete FROM {runs} "
         f"WHERE table_name = {name} ORDER BY seq"
@@ -167,10 +164,18 @@ def _base(table: Table, warehouse: Warehouse) -> Base:
                 f"run `aurora-sync sweep {table.contract.table}`, and then this again",
             )
     seal = _last_seal(table, warehouse, first)
-    [count] = warehouse.ask(
-        f"SELECT COUNT(1) AS files FROM ({_again(table, warehouse, first, seal)}) AS f"
-    )
-    return Base(seq=first, files=int(count["files"]), seal=seal)
+    wanted = warehouse.ask(_again(table, warehouse, first, seal))
+    there = set(exists(warehouse.objects.keys(table).exports))
+    gone = sorted(row["file_name"] for row in wanted if row["file_name"] not in there)
+    if gone:
+        raise _refusal(
+            table,
+            f"{len(gone)} of its {len(wanted)} files are gone from S3, such as "
+            f"{gone[0]}",
+            "let Aurora export every row again instead, with "
+            f"`aurora-sync backfill {table.contract.table}`",
+        )
+    return Base(seq=first, files=len(wanted), seal=seal)
 
 
 def _last_seal(table: Table, warehouse: Warehouse, first: int) -> str:
@@ -205,21 +210,6 @@ def _again(table: Table, warehouse: Warehouse, first: int, seal: str) -> str:
         f"SELECT f.file_name FROM {files} AS f WHERE f.table_name = {name} "
         f"AND f.seq >= {first} AND ({' OR '.join(wanted)})"
     )
-
-
-def _check_files(
-    table: Table, warehouse: Warehouse, base: Base, there: set[str]
-) -> None:
-    wanted = warehouse.ask(_again(table, warehouse, base.seq, base.seal))
-    gone = sorted(row["file_name"] for row in wanted if row["file_name"] not in there)
-    if gone:
-        raise _refusal(
-            table,
-            f"{len(gone)} of its {len(wanted)} files are gone from S3, such as "
-            f"{gone[0]}",
-            "let Aurora export every row again instead, with "
-            f"`aurora-sync backfill {table.contract.table}`",
-        )
 
 
 def _empty(table: Table, warehouse: Warehouse, base: Base) -> None:
@@ -273,7 +263,7 @@ def _undecide(warehouse: Warehouse, name: str, seal: str) -> Iterator[str]:
 def _fill(table: Table, warehouse: Warehouse, seconds: float, tell: Tell) -> None:
     """Load what waits until everything is merged; keys wait for all rows before."""
     name, deadline = table.contract.table, time.monotonic() + seconds
-    loaded: set[str] = set()
+    loaded: dict[str, bool] = {}
     while True:
         loaded |= load_again(
             table, warehouse, lambda _, text: tell(text), but_for=loaded

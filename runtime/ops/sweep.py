@@ -30,12 +30,10 @@ def sweep(tables: Sequence[Table], warehouse: Warehouse, tell: Tell) -> int:
     Returns:
         Files that could not be loaded.
     """
-    failed: list[str] = []
     for table in tables:
         mend(table, warehouse, tell)
-    for table in tables:
-        load_again(table, warehouse, tell, failed=failed)
-    return len(failed)
+    tried = [load_again(table, warehouse, tell) for table in tables]
+    return sum(not loaded for each in tried for loaded in each.values())
 
 
 def mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
@@ -87,8 +85,7 @@ def load_again(
     tell: Tell,
     *,
     but_for: Collection[str] = (),
-    failed: list[str] | None = None,
-) -> set[str]:
+) -> dict[str, bool]:
     """Load what a table waits for, late or not; see `sweep`.
 
     Args:
@@ -96,12 +93,11 @@ def load_again(
         warehouse: Where it lands.
         tell: Told table and what was done.
         but_for: Files to leave alone.
-        failed: Where to add the files that cannot be loaded.
 
     Returns:
-        The files that were tried.
+        Whether each file that was tried has been loaded.
     """
-    name, tried = table.contract.table, set[str]()
+    name, tried = table.contract.table, dict[str, bool]()
     view = warehouse.objects.qualified(SYNC, SYNC_OVERDUE)
     waiting = warehouse.ask(
         f"SELECT table_name, file_name, statement FROM {view} ORDER BY seq, file_name"
@@ -109,12 +105,11 @@ def load_again(
     for row in waiting:
         if row["table_name"] != name or row["file_name"] in but_for:
             continue
-        tried.add(row["file_name"])
+        file, told = row["file_name"], "loaded again"
+        tried[file] = True
         try:
             warehouse.ask(row["statement"], _COPY_SECONDS)
-            tell(name, f"{row['file_name']}: loaded again")
         except WarehouseError as error:
-            if failed is not None:
-                failed.append(row["file_name"])
-            tell(name, f"{row['file_name']}: {error}")
+            tried[file], told = False, str(error)
+        tell(name, f"{file}: {told}")
     return tried

@@ -3,9 +3,8 @@
 import pytest
 
 from runtime.contract.errors import DriftError
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene, fill_many
 
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 # A load takes several runs.
 SLOWLY = {"chunk_bytes": 32_768}
 
@@ -13,10 +12,7 @@ SLOWLY = {"chunk_bytes": 32_768}
 @pytest.fixture
 def orders(scene):
     table = scene.table(ORDERS, **EXACT)
-    scene.sql(
-        "INSERT INTO orders SELECT n, repeat('x', 100), '2020-01-01' "
-        "FROM generate_series(1, 400) AS n"
-    )
+    fill_many(scene)
     return table
 
 

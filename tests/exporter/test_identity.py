@@ -9,10 +9,8 @@ from runtime.contract.errors import SourceError
 from runtime.contract.specs import Table
 from runtime.exporter import generations
 from runtime.exporter.run import run_table
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene
 from tests.factories import make_spec
-
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 
 
 @pytest.fixture

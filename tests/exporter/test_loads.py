@@ -9,10 +9,9 @@ from runtime.contract.records import fingerprint
 from runtime.exporter.load_queue import Message
 from runtime.exporter import credentials, loads, worker
 from runtime.exporter import run as run_module
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene, fill_many
 from tests.exporter.test_source import facts
 
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 KEYS = sorted(str(number) for number in range(1, 401))
 SMALL = {"chunk_bytes": 16_384}
 
@@ -20,10 +19,7 @@ SMALL = {"chunk_bytes": 16_384}
 @pytest.fixture
 def orders(scene):
     table = scene.table(ORDERS, **EXACT)
-    scene.sql(
-        "INSERT INTO orders SELECT n, repeat('x', 100), '2020-01-01' "
-        "FROM generate_series(1, 400) AS n"
-    )
+    fill_many(scene)
     return table
 
 

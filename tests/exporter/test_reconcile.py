@@ -9,10 +9,9 @@ import pytest
 
 from runtime.contract.records import Manifest
 from runtime.contract.specs import Table
-from tests.exporter.conftest import BUCKET, ORDERS, Scene
+from tests.exporter.conftest import BUCKET, EXACT, ORDERS, Scene
 from tests.exporter.test_run_killed import Case, Life, survive
 
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 WIDE = """
 CREATE TABLE public.orders (
   status TEXT NOT NULL,

@@ -15,10 +15,8 @@ from runtime.contract.names import LakeKeys
 from runtime.contract.records import fingerprint
 from runtime.exporter.run import run_table
 from runtime.exporter.source_errors import TooLargeError
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene, fill_many
 from tests.exporter.test_source import facts
-
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 
 
 @pytest.fixture
@@ -173,10 +171,7 @@ def test_a_name_in_mixed_case_is_no_other_table(scene):
 
 @pytest.fixture
 def many(scene, orders):
-    scene.sql(
-        "INSERT INTO orders SELECT n, repeat('x', 100), '2020-01-01' "
-        "FROM generate_series(1, 400) AS n"
-    )
+    fill_many(scene)
     return orders
 
 

@@ -14,10 +14,9 @@ from runtime.exporter.run import run_table
 from runtime.exporter.load_queue import LoadQueue, Message
 from runtime.exporter.source import Source
 from runtime.exporter.worker import take
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene
 from tests.exporter.test_source import facts
 
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 ROWS = sorted(str(number) for number in range(1, 301))
 
 

@@ -7,9 +7,8 @@ import psycopg2.extensions
 import pytest
 
 from runtime.contract.errors import SourceError
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene
 
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 BACK = {"lookback": "PT10M", "margin": "PT0S"}
 NOT_NULL = ORDERS.replace("TIMESTAMPTZ", "TIMESTAMPTZ NOT NULL")
 INFINITE = ["'infinity'", "'-infinity'"]

@@ -22,10 +22,8 @@ from runtime.exporter.credentials import DatabaseUser
 from runtime.exporter import units
 from runtime.exporter.selection import newer_than
 from runtime.exporter.watermark import Safe, read_safe, window
-from tests.exporter.conftest import ORDERS, Scene
+from tests.exporter.conftest import EXACT, ORDERS, Scene
 from tests.local.running import stop_part
-
-EXACT = {"lookback": "PT0S", "margin": "PT0S"}
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ _SWEEPS = ("refused", "killed before", "killed after")
 def server_restarts(world: World) -> int:
     """PostgreSQL crashes in the middle of an export, of a first load and later."""
     world.begin(**CHUNKED)
-    happened = 0
+    before = world.hits["export", RESTARTED]
     for _ in range(2):
         _write(world)
         world.sync(Fault(step="export", kind=RESTARTED))
         _write(world, later=True)
         world.sync()
         _arrive(world)
-    happened += world.hits["export", RESTARTED]
+    happened = world.hits["export", RESTARTED] - before
     world.settle()
     return happened
 

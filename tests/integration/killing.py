@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -29,9 +30,9 @@ class Killed:
 
     Attributes:
         chunks: Chunks of its plan.
-        kills: How often the function was killed at work.
+        kills: How often all that ran of the function was killed.
         seconds: How long it took, kills included.
-        twice: Chunks that were exported again after they had been finished.
+        twice: Files of chunks that had been finished when a kill came, and after it.
         in_vain: Files that no manifest lists: of chunks that were killed.
     """
 
@@ -78,72 +79,70 @@ def load_killed(scene: Scene, every: int, most: float) -> Killed:
 
     Args:
         scene: The table; it has rows and was never exported.
-        every: Chunks that are finished between two kills: then at the next's export.
+        every: Chunks that are finished between two kills.
         most: Seconds after which it must have ended.
     """
     begun, kills, spared = time.monotonic(), 0, 0
+    settled: dict[str, int] = {}
     scene.invoke(table=scene.table.spec.table_name)
     while (state := scene.state).watermark is None or state.load or state.lease_run:
         assert time.monotonic() < begun + most, f"{kills} kills, {state}"
         time.sleep(0.01)
-        if finished(scene) >= spared + every and at_work(scene):
-            kills += 1
-            kill(scene.sandbox.local)
-            spared = finished(scene)
-            # Nobody is left to give the lease back; its time goes by.
-            scene.put(lease_until=int(time.time()) - 1)
-    files = [
-        file["key"].rpartition("/")[2]
-        for key in scene.objects(scene.keys.manifests)
-        for file in json.loads(_body(scene, key))["files"]
-    ]
-    written = [key.rpartition("/")[2] for key in scene.objects(scene.keys.exports)]
-    numbers = Counter(name.rpartition("_c")[2] for name in files)
+        if len(finished(scene, state.load)) < spared + every:
+            continue
+        kills += bool(kill(scene.sandbox.local))
+        # Nobody is left to give the lease back; its time goes by.
+        scene.put(lease_until=int(time.time()) - 1)
+        written, done = exports(scene), finished(scene, scene.state.load)
+        spared = len(done)
+        for chunk in done:
+            settled.setdefault(chunk, written[chunk])
+    written, links = exports(scene), scene.lake.after(0)
+    promised = Counter(_chunk(file.key) for link in links for file in link.files)
     return Killed(
-        chunks=len(numbers),
+        chunks=len(promised),
         kills=kills,
         seconds=round(time.monotonic() - begun, 1),
-        twice=sum(count - 1 for count in numbers.values()),
-        in_vain=len(written) - len(files),
+        twice=sum(written[chunk] - count for chunk, count in settled.items()),
+        in_vain=written.total() - promised.total(),
     )
 
 
-def finished(scene: Scene) -> int:
-    """Return how many chunks of the load are finished."""
-    if not (plan := scene.state.load):
-        return 0
+def finished(scene: Scene, plan: dict[str, Any] | None) -> list[str]:
+    """Return the chunks of a plan that are finished; none of no plan."""
+    if plan is None:
+        return []
     ledger = LedgerReader(
         scene.sandbox.aws("dynamodb"), scene.settings.ledger_table, scene.settings.stack
     )
-    return len(ledger.chunks(scene.table.spec.source, plan["id"]))
+    found = ledger.chunks(scene.table.spec.source, plan["id"])
+    return [_chunk(file.key) for file in found if file]
 
 
-def at_work(scene: Scene) -> bool:
-    """Tell whether the function exports a chunk now."""
-    return bool(
-        scene.sandbox.aurora(
-            "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE application_name LIKE "
-            "%s AND state = 'active'",
-            f"aurora-sync {scene.settings.stack} {scene.table.spec.source}%",
-        )
-    )
+def exports(scene: Scene) -> Counter[str]:
+    """Count the objects of each chunk."""
+    return Counter(_chunk(key) for key in scene.objects(scene.keys.exports))
 
 
-def kill(local: LocalStack) -> None:
-    """Kill the function, wherever it runs."""
+def _chunk(key: str) -> str:
+    return key.rpartition("_")[2]
+
+
+def workers(local: LocalStack) -> list[psutil.Process]:
+    """Return the processes that run the function."""
     found = []
     for each in process(local, "aws").children(recursive=True):
         # It may end by itself meanwhile.
         with suppress(psutil.NoSuchProcess):
             if each.cmdline()[-1].endswith("_worker.py"):
                 found.append(each)
+    return found
+
+
+def kill(local: LocalStack) -> int:
+    """Kill the function, wherever it runs; return how many processes that were."""
+    found = workers(local)
     for each in found:
         each.kill()
     psutil.wait_procs(found, timeout=10)
-
-
-def _body(scene: Scene, key: str) -> bytes:
-    s3 = scene.sandbox.aws("s3")
-    answer = s3.get_object(Bucket=scene.settings.bucket, Key=key)
-    body: bytes = answer["Body"].read()
-    return body
+    return len(found)

@@ -15,6 +15,7 @@ from infra.local import postgres, stack, vault
 from infra.local.parts import LocalStack
 from infra.local.processes import exclusive, start_parts
 from tests.integration.conftest import Sandbox
+from tests.integration.killing import workers
 from tests.integration.losing import in_aurora, without_action
 from tests.integration.refusing import Scene, role_name, until
 from tests.integration.shop import shop
@@ -160,11 +161,7 @@ def test_a_function_that_is_killed_takes_its_export_with_it(stock: Scene) -> Non
 
 def worker(scene: Scene) -> psutil.Process:
     """Return the process that runs the function."""
-    [found] = [
-        each
-        for each in process(scene.sandbox.local, "aws").children(recursive=True)
-        if each.cmdline()[-1].endswith("_worker.py")
-    ]
+    [found] = workers(scene.sandbox.local)
     return found
 
 
