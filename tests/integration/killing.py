@@ -74,13 +74,16 @@ def small_chunks(
         scene.take_back_leases()
 
 
-def load_killed(scene: Scene, every: int, most: float) -> Killed:
+def load_killed(
+    scene: Scene, every: int, most: float, at_most: int | None = None
+) -> Killed:
     """Load a table for the first time, and kill whatever works on it.
 
     Args:
         scene: The table; it has rows and was never exported.
         every: Chunks that are finished between two kills.
         most: Seconds after which it must have ended.
+        at_most: How often to kill; as often as it comes if not given.
     """
     begun, kills, spared = time.monotonic(), 0, 0
     settled: dict[str, int] = {}
@@ -88,7 +91,7 @@ def load_killed(scene: Scene, every: int, most: float) -> Killed:
     while (state := scene.state).watermark is None or state.load or state.lease_run:
         assert time.monotonic() < begun + most, f"{kills} kills, {state}"
         time.sleep(0.01)
-        if len(finished(scene, state.load)) < spared + every:
+        if kills == at_most or len(finished(scene, state.load)) < spared + every:
             continue
         kills += bool(kill(scene.sandbox.local))
         # Nobody is left to give the lease back; its time goes by.

@@ -122,3 +122,38 @@ def test_the_watermark_stays_as_it_was(sandbox, table):
     [after] = run(sandbox, "status", name)
     for field in ("low", "high", "merged_through", "last_run", "state"):
         assert after[field] == before[field], field
+
+
+def test_what_did_not_fit_comes_as_it_is_now_and_what_was_deleted_stays_away(sandbox):
+    """A line in quarantine is never replayed: its row may have gone since."""
+    made = sandbox.table(
+        "order_id BIGINT PRIMARY KEY, amount NUMERIC(12, 2), "
+        "updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW()"
+    )
+    name, source = made.spec.table_name, made.spec.source.sql
+    sandbox.aurora(
+        f"INSERT INTO {source} SELECT g, CASE WHEN g > 3 THEN 'NaN' ELSE 1::NUMERIC END, "
+        "NOW() - INTERVAL '1 day' FROM generate_series(1, 5) AS g"
+    )
+    sandbox.sync(made)
+    still = run(sandbox, "repair", name, status=1)
+    assert (still["key_count"], still["after"]["missing"]) == (2, 2)
+    assert quarantine(sandbox, name) == ["2 rows do not fit the target's types"]
+    sandbox.aurora(f"UPDATE {source} SET amount = 4 WHERE order_id = 4")
+    sandbox.aurora(f"DELETE FROM {source} WHERE order_id = 5")
+    mended = run(sandbox, "repair", name)
+    assert (mended["key_count"], mended["after"]["verdict"]) == (1, "equal")
+    assert sandbox.snowflake(
+        f"SELECT order_id, amount FROM {TARGET.format(made.spec.source.name.upper())} "
+        "WHERE order_id > 3"
+    ) == [(4, 4)]
+    assert quarantine(sandbox, name) == []
+
+
+def quarantine(sandbox: Sandbox, table: str) -> list[str]:
+    """Return how doctor tells what is in quarantine."""
+    return [
+        each["fact"].partition(",")[0]
+        for each in run(sandbox, "doctor", table)
+        if each["check"] == "quarantine" and each["severity"] == "warning"
+    ]

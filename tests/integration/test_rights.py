@@ -113,6 +113,7 @@ def test_without_one_right_of_the_exporter_its_step_fails(
         # Its chunks go through the queue.
         assert scene.sandbox.tick(scene.table)["status"] == "more"
         until(lambda: scene.state.load is None, "the load has ended")
+        until(lambda: scene.state.lease_run == "", "its last worker has ended")
         until(lambda: not scene.leased_users(), "its workers have ended")
     scene.recovers(links)
 
