@@ -8,9 +8,8 @@ import pulumi_aws as aws
 from infra import policies, resource_policies
 from infra.components.documents import rendered
 from infra.stack import StackSettings
+from runtime.contract.snowflake_cleaning import KEPT_DAYS
 
-# Long past the 14 days for which Snowpipe remembers what it has loaded.
-EXPORT_DAYS = 30
 _NONCURRENT_DAYS = 30
 
 
@@ -141,7 +140,7 @@ class DataLake(pulumi.ComponentResource):
                     "id": "exports",
                     "status": "Enabled",
                     "filter": {"prefix": policies.exports(self._settings.stack)},
-                    "expiration": {"days": EXPORT_DAYS},
+                    "expiration": {"days": KEPT_DAYS},
                 },
                 {
                     "id": "remains",

@@ -7,6 +7,7 @@ one, whatever order files load in.
 """
 
 from runtime.contract.names import literal, quote_snowflake_column
+from runtime.contract.snowflake_cleaning import clear_landing
 from runtime.contract.snowflake_deletes import (
     IS_DATA,
     NOW,
@@ -78,6 +79,7 @@ def merge_block(objects: SnowflakeObjects, table: Table) -> str:
     )
     if table.spec.deletes == "reconcile":
         statements += reconcile_statements(objects, table)
+    statements += (clear_landing(objects, table),)
     body = ";\n".join(("BEGIN TRANSACTION", *statements, "COMMIT"))
     return (
         f"BEGIN\n{body};\n"

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 
 from runtime.contract.loader import load_specs, load_table
 from runtime.contract.specs import Table, TableSpec
+from runtime.ops.doctor_quarantine import examine_quarantine
 from runtime.ops.doctor_source import examine_source
 from runtime.ops.doctor_stack import examine_stack
 from runtime.ops.doctor_tables import examine_tables
@@ -40,22 +41,22 @@ def diagnose(
     chosen = _with_contracts(tables, site, specs)
     tell("Aurora", "asking")
     with ExitStack() as opened:
-        session = None
+        session = warehouse = None
         with source.check("connection", "Aurora", "can be reached"):
             session = opened.enter_context(closing(site.aurora()))
         if session is not None:
             examine_source(source, session, specs, site)
             tell("tables", "looking at their catalog")
             examine_tables(tables, session, chosen, site)
-    tell("stack", "asking AWS and Vault")
-    states = examine_stack(stack, specs, site)
-    tell("Snowflake", "asking")
-    with ExitStack() as opened:
-        warehouse = None
+        tell("stack", "asking AWS and Vault")
+        states = examine_stack(stack, specs, site)
+        tell("Snowflake", "asking")
         with snowflake.check("connection", "Snowflake", "can be reached"):
             warehouse = opened.enter_context(site.warehouse())
         if warehouse is not None:
             examine_warehouse(snowflake, warehouse, chosen, states, site)
+            if session is not None:
+                examine_quarantine(snowflake, session, warehouse, chosen)
     return tuple(
         finding
         for report in (source, tables, stack, snowflake)

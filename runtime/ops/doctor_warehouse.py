@@ -1,16 +1,15 @@
-"""What a sync needs in Snowflake: objects, pipes, tasks, files that arrive and fit."""
+"""What a sync needs in Snowflake: objects, pipes, tasks, files that arrive."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runtime.contract.names import SourceName, literal, quote_snowflake_column
+from runtime.contract.names import SourceName, literal
 from runtime.contract.records import LedgerState
-from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
+from runtime.contract.snowflake_names import LANDING, SYNC
 from runtime.contract.snowflake_sweep import LATE_MINUTES
 from runtime.contract.specs import Table
-from runtime.contract.type_map import rule_for
 from runtime.ops.deletes import Decision, last_decisions
 from runtime.ops.findings import Report, Site
 from runtime.ops.warehouse import Warehouse
@@ -50,8 +49,6 @@ def examine_warehouse(
             _task(report, warehouse, table, site)
         with report.check("files", name, f"all of {LATE_MINUTES} minutes ago are in"):
             _files(report, warehouse, table, states.get(table.spec.source), site)
-        with report.check("quarantine", name, "empty"):
-            _quarantine(report, warehouse, table)
 
 
 def _objects(report: Report, warehouse: Warehouse, table: Table, site: Site) -> None:
@@ -162,33 +159,6 @@ def _is_late(state: LedgerState) -> bool:
     at = (state.last_run or {}).get("at")
     late = timedelta(minutes=LATE_MINUTES)
     return at is not None and datetime.fromisoformat(at) < datetime.now(UTC) - late
-
-
-def _quarantine(report: Report, warehouse: Warehouse, table: Table) -> None:
-    """Count rows that no newer version has replaced in the target since."""
-    objects, name = warehouse.objects, literal(table.contract.table)
-    quarantine = objects.qualified(SYNC, QUARANTINE)
-    keys = " AND ".join(
-        f"t.{quote_snowflake_column(c.target)} = {rule_for(c).cast(f'l.c{place}')}"
-        for place, c in table.keys
-    )
-    [row] = warehouse.ask(
-        "SELECT COUNT(DISTINCT q.key_text) AS keys, MAX(q.quarantined_at) AS latest "
-        f"FROM {quarantine} AS q "
-        f"JOIN {objects.qualified(LANDING, objects.landing(table))} AS l "
-        "ON l.file_name = q.file_name AND l.file_row = q.file_row "
-        f"LEFT JOIN {objects.qualified(*table.spec.target)} AS t ON {keys} "
-        f"WHERE q.table_name = {name} AND COALESCE(t._sync_stamp, '') < q.stamp"
-    )
-    if row["keys"]:
-        report.snowflake(
-            "warning",
-            f"{row['keys']} rows do not fit the target's types, the latest since "
-            f"{row['latest']}; corrected in Aurora, they come with the next run",
-            "SELECT key_text, column_name, value_text, reason, quarantined_at "
-            f"FROM {quarantine} WHERE table_name = {name} "
-            "ORDER BY quarantined_at DESC LIMIT 20",
-        )
 
 
 def _deletes(report: Report, last: Decision | None, site: Site) -> None:

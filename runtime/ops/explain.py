@@ -1,7 +1,7 @@
 """`explain`: one row's way from Aurora to its target, hop by hop.
 
-Every version of the row that was ever exported stands in the landing table with its
-file and line; the manifests say which run wrote the file and what it read above.
+Every version of the row of the last 30 days stands in the landing table with its file
+and line; the manifests say which run wrote the file and what it read above.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from psycopg2 import sql
 from runtime.contract.errors import ConfigError, SourceError
 from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
 from runtime.contract.records import LedgerState
+from runtime.contract.snowflake_cleaning import KEPT_DAYS
 from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
 from runtime.contract.specs import Column, Table
 from runtime.contract.type_map import rule_for
@@ -126,21 +127,20 @@ class Explaining:
         differs = self._differs(source, target)
         due = bool(source and source[1])
         fates = [each.fate for each in versions]
-        sound, verdict = _verdict(
-            source is not None, target is not None, due, not differs, fates
-        )
+        in_source, in_target = source is not None, target is not None
+        sound, verdict = _verdict(in_source, in_target, due, not differs, fates)
         return Explanation(
             table=self._name,
             key=dict(zip(self._table.spec.key, self._key, strict=True)),
             verdict=verdict,
             sound=sound,
             watermark=source[0] if source else None,
-            in_source=source is not None,
+            in_source=in_source,
             exported_through=self._state.watermark,
             held_by=self._state.held_by,
             versions=versions,
             target=self._warehouse.objects.qualified(*self._table.spec.target),
-            in_target=target is not None,
+            in_target=in_target,
             differs=differs,
         )
 
@@ -250,8 +250,8 @@ class Explaining:
         watermark = f"l.c{places[marked]}" if marked else "NULL::VARCHAR"
         rows = self._warehouse.ask(
             "SELECT DISTINCT l.file_name AS file, l.file_row AS line, f.stamp, "
-            f"{watermark} AS watermark, r.seq AS run, "
-            "r.mode, r.low, r.high, r.committed_at, "
+            f"{watermark} AS watermark, r.seq AS run, r.mode, r.low, r.high, "
+            "r.committed_at, "
             "MIN(l.loaded_at) OVER (PARTITION BY l.file_name, l.file_row)::VARCHAR "
             "AS loaded_at, f.merged_at::VARCHAR AS merged_at, q.reason\n"
             f"FROM {objects.qualified(LANDING, objects.landing(self._table))} AS l\n"
@@ -285,14 +285,15 @@ def _verdict(
     in_source: bool, in_target: bool, due: bool, alike: bool, fates: Sequence[Fate]
 ) -> tuple[bool, str]:
     """Return whether nobody needs to do anything, and why."""
-    lost = in_source and not in_target and "superseded" in fates
+    lost, merged = in_source and not in_target, "superseded" in fates
     rules: tuple[tuple[bool, bool, str], ...] = (
         (not in_source and not in_target, True, "neither side has it"),
         (in_source and in_target and alike, True, "equal on both sides"),
         ("not merged yet" in fates, True, "exported, and not merged yet"),
         (in_source and due, True, "the next run exports it"),
         (fates[-1:] == ["in quarantine"], False, "stands in quarantine"),
-        (lost, False, "was merged, and the target has lost it"),
+        (lost and merged, False, "was merged, and the target has lost it"),
+        (lost and not fates, False, f"no file of the last {KEPT_DAYS} days held it"),
         (not in_source, False, "gone from Aurora; no reconcile has marked it yet"),
         (True, False, "its watermark did not move when it changed"),
     )

@@ -66,8 +66,12 @@ def test_a_row_that_changed_behind_its_watermark_is_named(wide):
         "INSERT INTO public.wide (a, b, updated_at) VALUES ('z', 904, '2001-01-01')"
     )
     found = explained(wide, "z", "904", status=1)
-    assert found["verdict"] == "its watermark did not move when it changed"
+    assert found["verdict"] == "no file of the last 30 days held it"
     assert not found["in_target"]
+    wide.aurora("UPDATE public.wide SET f8 = -1 WHERE b = 2")
+    found = explained(wide, "k~|2", "2", status=1)
+    assert found["verdict"] == "its watermark did not move when it changed"
+    assert found["in_target"] and found["differs"] == ["f8"]
 
 
 def test_a_row_of_neither_side_is_said_to_be_that(wide):

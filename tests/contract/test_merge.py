@@ -16,6 +16,7 @@ from infra.local.parts import LocalStack
 from infra.local.snowflake import part
 from infra.local.snowflake.bodies import read_block
 from infra.local.snowflake.part import connect
+from runtime.contract.snowflake_cleaning import clear_landing
 from runtime.contract.snowflake_names import (
     LANDING,
     SYNC,
@@ -254,6 +255,36 @@ def test_a_file_without_a_newer_column_does_not_null_it(shop):
 
 
 # --- quarantine
+
+
+def test_what_was_merged_leaves_the_landing_table_when_it_is_old(cursor):
+    """Neither what is young, nor what no receipt has seen, nor what did not fit."""
+    pipeline = Pipeline(cursor)
+    old = pipeline.land(1, ("1", AT, "1", "a"), ("2", AT, "12345", "b"))
+    pipeline.run(
+        f"UPDATE {pipeline.landing} SET loaded_at = DATEADD(DAY, -31, SYSDATE())"
+    )
+    pipeline.merge()
+    pipeline.land(2, ("3", AT, "1", "c"))
+    pipeline.run(
+        f"UPDATE {pipeline.landing} SET loaded_at = DATEADD(DAY, -29, SYSDATE()) "
+        f"WHERE file_name <> '{old}'"
+    )
+    pipeline.merge()
+    left = f"SELECT c1 FROM {pipeline.landing} ORDER BY c1"
+    assert pipeline.run(left) == [("2",), ("3",)]
+    assert pipeline.rows() == [(1, "a"), (3, "c")]
+    pipeline.run(
+        f"UPDATE {pipeline.landing} SET loaded_at = DATEADD(DAY, -31, SYSDATE())"
+    )
+    unseen = pipeline.table.spec.source.slug
+    pipeline.run(
+        f"INSERT INTO {pipeline.landing} (file_name, file_row, loaded_at, c1) SELECT "
+        f"'exports/dev/{unseen}/r/000003_4_c000000.csv', 1, "
+        "DATEADD(DAY, -31, SYSDATE()), '4'"
+    )
+    pipeline.run(clear_landing(OBJECTS, pipeline.table))
+    assert pipeline.run(left) == [("2",), ("4",)]
 
 
 def test_a_row_that_does_not_fit_is_in_quarantine_and_the_others_in_the_target(shop):

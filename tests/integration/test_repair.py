@@ -132,7 +132,7 @@ def test_what_did_not_fit_comes_as_it_is_now_and_what_was_deleted_stays_away(san
     )
     name, source = made.spec.table_name, made.spec.source.sql
     sandbox.aurora(
-        f"INSERT INTO {source} SELECT g, CASE WHEN g > 3 THEN 'NaN' ELSE 1::NUMERIC END, "
+        f"INSERT INTO {source} SELECT g, CASE WHEN g > 3 THEN 'NaN' ELSE 1.0 END, "
         "NOW() - INTERVAL '1 day' FROM generate_series(1, 5) AS g"
     )
     sandbox.sync(made)
@@ -153,7 +153,7 @@ def test_what_did_not_fit_comes_as_it_is_now_and_what_was_deleted_stays_away(san
 def quarantine(sandbox: Sandbox, table: str) -> list[str]:
     """Return how doctor tells what is in quarantine."""
     return [
-        each["fact"].partition(",")[0]
+        each["fact"].partition(";")[0]
         for each in run(sandbox, "doctor", table)
         if each["check"] == "quarantine" and each["severity"] == "warning"
     ]

@@ -330,6 +330,20 @@ WHERE SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) < (SELECT MAX(stamp) FR
   OR SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) <= (SELECT MAX(SPLIT_PART(SPLIT_PART(seal, '/', -1), '_', 1)) FROM SHOP_DEV.SYNC.RECONCILES
   WHERE table_name = 'public.orders'
     AND decision IN ('applied', 'unconfirmed'));
+DELETE FROM SHOP_DEV.LANDING.PUBLIC__ORDERS
+USING (
+  SELECT file_name AS merged_file, first_row, last_row
+  FROM SHOP_DEV.SYNC.FILE_RECEIPTS
+  WHERE table_name = 'public.orders'
+) AS m
+WHERE file_name = m.merged_file
+  AND file_row BETWEEN m.first_row AND m.last_row
+  AND loaded_at < DATEADD(DAY, -30, SYSDATE())
+  AND (file_name, file_row) NOT IN (
+    SELECT q.file_name, q.file_row
+    FROM SHOP_DEV.SYNC.QUARANTINE AS q
+    WHERE q.table_name = 'public.orders'
+  );
 COMMIT;
 EXCEPTION
   WHEN OTHER THEN
