@@ -65,7 +65,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         id: Identity of the plan; a ULID, which tells when it began.
         mode: What kind of run carries the plan out.
         after: Number of the last manifest before the load.
-        where: Operator's condition of a backfill; empty for every row.
+        where: Condition of a backfill, by an operator or of a partition; empty for
+            every row.
+        parts: Partitions whose every row it exports, by oid; None when unknown.
         above: Lower bound of the watermark; None for a first load.
         low: The watermark before the load; None for a first load.
         high: Watermark when all chunks are done; None while nothing is safe.
@@ -84,6 +86,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     mode: Mode = "first_load"
     after: int = 0
     where: str = ""
+    parts: tuple[int, ...] | None = None
     above: str | None = None
     low: str | None = None
     high: str | None = None
@@ -128,7 +131,13 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def cut(
-    cursor: Any, table: Table, *, chunk_bytes: int, at_least: int = 1
+    cursor: Any,
+    table: Table,
+    *,
+    chunk_bytes: int,
+    at_least: int = 1,
+    part: int = 0,
+    where: str = "",
 ) -> tuple[Chunk, ...]:
     """Cut a table into chunks of about equal size.
 
@@ -137,6 +146,8 @@ def cut(
         table: The table.
         chunk_bytes: Wanted size of a chunk; the heap's size stands for the file's.
         at_least: Least number of chunks, when fewer have proved too large.
+        part: A partition, by oid, when only that is to be cut.
+        where: The partition's condition; reading it by name would need its own right.
 
     Returns:
         The ranges in order; one open range for a small table.
@@ -149,31 +160,33 @@ def cut(
             pg_catalog.pg_table_size(c.oid))::pg_catalog.int8
         FROM pg_catalog.pg_class AS c
         LEFT JOIN pg_catalog.pg_partition_tree(c.oid) AS t ON t.isleaf
-        WHERE c.oid = %s::pg_catalog.regclass
+        WHERE c.oid = COALESCE(NULLIF(%s, 0)::pg_catalog.oid, %s::pg_catalog.regclass)
         GROUP BY c.relkind, c.oid
         """,
-        (table.spec.source.sql,),
+        (part, table.spec.source.sql),
     )
     kind, own, size = cursor.fetchone()
     wanted = min(MOST_CHUNKS, max(at_least, math.ceil(size / chunk_bytes)))
     if wanted == 1 or kind not in ("r", "p"):
         return (Chunk(),)
-    bounds = _key_bounds(cursor, table, size, wanted)
-    if kind == "r" and len(bounds) < (wanted - 1) / 2:
+    bounds = _key_bounds(cursor, table, size, wanted, where if part else "")
+    if kind == "r" and not part and len(bounds) < (wanted - 1) / 2:
         # Of the rows' own blocks: long values lie in another relation.
         step = max(1, math.ceil(own / _BLOCK_BYTES / wanted))
         return _ranges("ctid", [f"({step * n},0)" for n in range(1, wanted)])
     return _ranges("key", bounds)
 
 
-def _key_bounds(cursor: Any, table: Table, size: int, wanted: int) -> list[str]:
+def _key_bounds(
+    cursor: Any, table: Table, size: int, wanted: int, where: str
+) -> list[str]:
     percent = min(100.0, 100.0 * _SAMPLE_BLOCKS * _BLOCK_BYTES / max(size, 1))
     cursor.execute(
         sql.SQL("""
             SELECT found.bound::pg_catalog.text AS edge FROM (
               SELECT pg_catalog.unnest(pg_catalog.percentile_disc(
                 {shares}::pg_catalog.float8[]) WITHIN GROUP (ORDER BY {key})) AS bound
-              FROM {table} TABLESAMPLE SYSTEM ({percent})
+              FROM {table} TABLESAMPLE SYSTEM ({percent}) WHERE {where}
             ) AS found
             WHERE found.bound IS NOT NULL
             GROUP BY found.bound ORDER BY found.bound
@@ -183,6 +196,7 @@ def _key_bounds(cursor: Any, table: Table, size: int, wanted: int) -> list[str]:
             # No parameters beside them: a name may hold a percent sign.
             shares=sql.Literal([n / wanted for n in range(1, wanted)]),
             percent=sql.Literal(percent),
+            where=sql.SQL(where or "TRUE"),
         ),
     )
     bounds = [bound for (bound,) in cursor.fetchall()]

@@ -67,7 +67,8 @@ class Exports:
         """Identity of the source relation, as seen now or by the last run."""
         if self.relation is None:
             return self.state.source
-        return identity.identity(self.table, self.settings, self.relation)
+        known = self.state.source
+        return identity.identity(self.table, self.settings, self.relation, known)
 
     def half_the_time_is_left(self) -> bool:
         """Whether more work may begin."""
@@ -80,14 +81,20 @@ class Exports:
             self.table,
             chunk_bytes=self.settings.chunk_bytes,
             at_least=plan.pieces,
+            part=plan.parts[0] if plan.parts and plan.where else 0,
+            where=plan.where,
         )
         plan = msgspec.structs.replace(plan, chunks=ranges)
-        if ranges[0].kind == "ctid" or plan.mode == "reconcile":
-            with self._snapshot() as relation:
-                # Ranges of blocks hold only for the file that they were cut from.
-                plan = msgspec.structs.replace(
-                    plan, relfilenode=relation.relfilenode, stamp=self._stamp(relation)
-                )
+        if plan.mode == "incremental" or plan.where:
+            if ranges[0].kind == "key":
+                return plan
+        with self._snapshot() as relation:
+            # Ranges of blocks hold only for the file that they were cut from.
+            plan = msgspec.structs.replace(
+                plan, relfilenode=relation.relfilenode, stamp=self._stamp(relation)
+            )
+            if not plan.where:
+                plan = msgspec.structs.replace(plan, parts=relation.parts)
         return plan
 
     def file(self, plan: Plan, number: int) -> ExportedFile | None:
@@ -100,7 +107,8 @@ class Exports:
         keys_only, chunk = plan.mode == "reconcile", plan.chunks[number]
         # A run may export for several plans, and all under the same stamp while nobody
         # writes: a second object of the same name would take the first one's place.
-        tag = f"{_LETTERS.get(plan.mode, 'c')}{number:06d}"
+        part = f"{plan.parts[0]}-" if plan.parts and plan.where else ""
+        tag = f"{_LETTERS.get(plan.mode, 'c')}{part}{number:06d}"
         width = self.table.key_width if keys_only else self.table.contract.width
         query = select(self.table, self._condition(plan, chunk), keys_only)
         with self._snapshot() as relation:

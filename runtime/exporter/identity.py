@@ -11,6 +11,7 @@ from typing import Any
 from runtime.contract.errors import SourceError
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
+from runtime.exporter.chunks import Plan
 from runtime.exporter.source import Relation
 
 
@@ -29,11 +30,50 @@ def place(table: Table, settings: ExporterSettings) -> dict[str, Any]:
 
 
 def identity(
-    table: Table, settings: ExporterSettings, relation: Relation
+    table: Table,
+    settings: ExporterSettings,
+    relation: Relation,
+    known: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Return what the ledger remembers of the source."""
+    """Return what the ledger remembers of the source.
+
+    Args:
+        table: The table.
+        settings: Where the source is.
+        relation: The table as it is now.
+        known: What the ledger remembers so far; None before the first run.
+    """
     seen = {"oid": relation.oid, "xmax": relation.stamp.split("-")[0]}
+    if relation.parts is not None:
+        # A partition that was detached may come back with other rows.
+        loaded = (known or {}).get("parts", relation.parts)
+        seen["parts"] = sorted({*loaded} & {*relation.parts})
     return place(table, settings) | seen
+
+
+def loaded(known: dict[str, Any] | None, plan: Plan) -> dict[str, Any] | None:
+    """Return what the ledger remembers once a load has ended.
+
+    Args:
+        known: What it remembers so far.
+        plan: The load.
+    """
+    if plan.parts is None:
+        return known
+    before = (known or {}).get("parts", ()) if plan.where else ()
+    return {**(known or {}), "parts": sorted({*before, *plan.parts})}
+
+
+def new_parts(known: dict[str, Any] | None, relation: Relation) -> list[int]:
+    """Return partitions of which only rows with a new watermark were exported.
+
+    One that is attached brings rows that are older, and no watermark moves.
+
+    Args:
+        known: What the ledger remembers.
+        relation: The table as it is now.
+    """
+    return sorted({*(relation.parts or ())} - {*(known or {}).get("parts", ())})
 
 
 def check_place(

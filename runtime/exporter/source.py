@@ -54,7 +54,11 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended({lock}, 
     AND NOT EXISTS (
       SELECT 1 FROM pg_catalog.pg_attribute AS a
       WHERE a.attrelid = c.oid AND a.attnum = ANY ({key}::pg_catalog.int4[])
-        AND NOT a.attnotnull)
+        AND NOT a.attnotnull),
+  CASE WHEN c.relkind = 'p' THEN ARRAY(
+    SELECT t.relid::pg_catalog.oid::pg_catalog.int8
+    FROM pg_catalog.pg_partition_tree(c.oid) AS t
+    WHERE t.isleaf AND t.relid <> c.oid ORDER BY 1) END
 FROM pg_catalog.pg_class AS c
 WHERE c.oid = {name}::pg_catalog.regclass
 """)
@@ -76,6 +80,7 @@ class Relation(Struct, frozen=True, kw_only=True):
         oid: Identity of the relation.
         relfilenode: Identity of its file; changes when it is rewritten.
         drift: Columns that the contract lacks.
+        parts: Its partitions that hold rows, by oid; None when it is not partitioned.
     """
 
     stamp: str
@@ -83,6 +88,7 @@ class Relation(Struct, frozen=True, kw_only=True):
     oid: int
     relfilenode: int
     drift: tuple[str, ...]
+    parts: tuple[int, ...] | None = None
 
 
 class Source:
@@ -173,7 +179,8 @@ class Source:
                         key=sql.Literal(sorted(c.attnum for _, c in table.keys)),
                     )
                 )
-                locked, stamp, shown, oid, file, columns, keyed = self.cursor.fetchone()
+                locked, stamp, shown, oid, file, *rest = self.cursor.fetchone()
+                columns, keyed, parts = rest
                 if not locked:
                     raise _without_lease(str(source))
                 yield Relation(
@@ -182,6 +189,7 @@ class Source:
                     oid=oid,
                     relfilenode=file,
                     drift=compare(table, columns, keyed),
+                    parts=None if parts is None else tuple(parts),
                 )
                 self.cursor.execute("COMMIT")
             except BaseException:

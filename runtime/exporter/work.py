@@ -18,7 +18,7 @@ from runtime.contract.records import (
     RunResult,
     fingerprint,
 )
-from runtime.exporter import full, watermark
+from runtime.exporter import full, identity, watermark
 from runtime.exporter.chunks import Chunk, Plan
 from runtime.exporter.commits import Commits, now
 from runtime.exporter.plans import loads_anew
@@ -26,6 +26,10 @@ from runtime.exporter.watermark import Safe, Window
 
 # How long a load waits for writers that are open when it begins.
 SETTLE_SECONDS = 10.0
+# By this condition PostgreSQL reads the partition alone.
+_PARTITION = """
+SELECT COALESCE(pg_catalog.pg_get_partition_constraintdef(%s), 'TRUE')
+"""
 
 
 @dataclass(kw_only=True)
@@ -52,12 +56,29 @@ class Work(Commits):
         if not (self.begins or state.load or state.backfill or state.reconcile):
             return self._nothing()
         result = self._rows() if self.begins or state.load else self._nothing()
-        if result.status == "done" and self.lease.state.backfill is not None:
-            filled = self._load(Plan.read(self.lease.state.backfill))
+        while result.status == "done" and self._backfill_due():
+            filled = self._load(Plan.read(self.lease.state.backfill or {}))
             result = _joined(result, filled)
         if result.status == "done" and self._reconcile_due():
             return self._keys(result)
         return result
+
+    def _backfill_due(self) -> bool:
+        """Whether a backfill is under way; a new partition begins one, in its turn."""
+        state, seen = self.lease.state, self.exports.relation
+        if state.backfill is not None:
+            return True
+        if seen is None or state.watermark is None or self.table.spec.is_full:
+            return False
+        new = identity.new_parts(state.source, seen)
+        if not new or not self.exports.half_the_time_is_left():
+            return False
+        cursor = self.exports.source.cursor
+        cursor.execute(_PARTITION, (new[0],))
+        [where] = cursor.fetchone()
+        plan = self._plan("backfill", where=where, parts=(new[0],))
+        self.lease.save(backfill=plan.to_ledger())
+        return True
 
     def _rows(self) -> RunResult:
         """Choose what kind of run is due, and do it."""
@@ -180,6 +201,10 @@ class Work(Commits):
             changes[plan.place] = rest.to_ledger()
         else:
             changes |= self._completed(plan)
+            source = identity.loaded(self.exports.state.source, plan)
+            self.exports.state = msgspec.structs.replace(
+                self.exports.state, source=source
+            )
         high = plan.high if finished else None
         seq = self._commit(plan, high, files)
         return self._finish(

@@ -73,7 +73,9 @@ def queue_cell(world: World, how: str) -> None:
 def by_seed(world: World, seed: int) -> None:
     """A scenario of drawn steps; the same ones for the same seed."""
     chance = random.Random(seed)
-    world.begin(**(CHUNKED if chance.random() < 0.25 else {}))
+    chunked = chance.random() < 0.4
+    world.begin(**(CHUNKED if chunked else {}))
+    deployed = chunked and _load(world, chance)
     acts: list[tuple[int, Callable[[World, random.Random], None]]] = [
         (5, _write),
         (3, _open),
@@ -89,12 +91,24 @@ def by_seed(world: World, seed: int) -> None:
         [(_, act)] = chance.choices(acts, [weight for weight, _ in acts])
         act(world, chance)
         world.observe()
-    if chance.random() < 0.3:
+    if not deployed and chance.random() < 0.3:
         world.add_column()
         for act in (_sync, _write, _sync, _deliver, _merge):
             act(world, chance)
             world.observe()
     world.settle()
+
+
+def _load(world: World, chance: random.Random) -> bool:
+    """Load chunk by chunk, with a fault; return whether its contract may be another."""
+    step = chance.choice(LOAD_STEPS + CUT_STEPS)
+    kind = chance.choice(CELLS[step])
+    if kind == DEPLOYED:
+        world.scene.sql(NEW_COLUMN)
+    skip = chance.choice((0, 0, 0, 1, 2))
+    world.sync(Fault(step=step, kind=kind, skip=skip), queue=chance.choice(QUEUES))
+    world.observe()
+    return kind == DEPLOYED
 
 
 def _write(world: World, chance: random.Random) -> None:
