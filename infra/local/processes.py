@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 import psutil
 
@@ -37,6 +37,7 @@ from runtime.contract.errors import SyncError
 READY_SECONDS = 60.0
 _GRACE_SECONDS = 10.0
 _ATTEMPTS = 3
+_FORKED_SECONDS = 5.0
 
 Progress = Callable[[str, str], None]
 
@@ -60,16 +61,13 @@ def exclusive(stack: LocalStack) -> Iterator[None]:
     while not held:
         stack.dir.mkdir(parents=True, exist_ok=True)
         with (stack.dir / ".busy").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
+            if holder := _holder(lock):
                 raise LocalError(
                     "another command is starting or ending this stack",
                     subject=str(stack.dir),
-                    got=f"process {lock.read() or 'unknown'}",
+                    got=f"process {holder}",
                     remedy="wait until it has ended",
-                ) from None
+                )
             # The holder before us may have removed the folder, and the lock with it.
             held = os.path.exists(lock.name) and os.path.samestat(
                 os.stat(lock.name), os.fstat(lock.fileno())
@@ -79,6 +77,25 @@ def exclusive(stack: LocalStack) -> Iterator[None]:
                 lock.write(str(os.getpid()))
                 lock.flush()
                 yield
+
+
+def _holder(lock: TextIO) -> str:
+    """Take the lock, or return who has it.
+
+    A child that a killed command had just forked has it too, until it runs its program.
+    """
+    deadline = time.monotonic() + _FORKED_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return ""
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read()
+        over = holder.isdigit() and not psutil.pid_exists(int(holder))
+        if not over or time.monotonic() > deadline:
+            return holder or "unknown"
+        time.sleep(0.02)
 
 
 def start_parts(

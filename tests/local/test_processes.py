@@ -309,6 +309,17 @@ def test_the_hold_ends_with_a_killed_command_though_its_parts_live_on(stack):
         assert part_states(stack) == {"one": "running"}
 
 
+def test_a_child_that_a_killed_command_had_just_forked_is_waited_for(stack):
+    script = (
+        "with exclusive(stack):\n"
+        "    if os.fork() == 0: time.sleep(0.5)\n"
+        "    os._exit(0)"
+    )
+    assert subprocess.Popen(**command_line(stack, script)).wait(10) == 0
+    with exclusive(stack):
+        pass
+
+
 def test_the_mark_alone_never_ends_the_caller(stack):
     """A person may work in a shell that was started from a part."""
     done = subprocess.run(
