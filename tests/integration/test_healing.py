@@ -186,3 +186,70 @@ def test_a_sweep_mends_stream_task_and_pipe_and_brings_what_they_lost(sandbox):
     assert mended == ["missing: made anew", "suspended: resumed", "paused: resumed"]
     sandbox.merged(table, seq)
     same(sandbox, table)
+
+
+def test_events_that_come_twice_change_nothing(sandbox):
+    """A file that is written over itself is told again, with another time."""
+    table = filled(sandbox)
+    write(sandbox, table, 4, 7)
+    seq = sandbox.tick(table)["seq"]
+    sandbox.merged(table, seq)
+    before = receipts(sandbox, table)
+    for key in [file for file, *_ in before] + [manifest(sandbox, table, seq)]:
+        place = {"Bucket": sandbox.outputs["bucket"], "Key": key}
+        sandbox.aws("s3").copy_object(
+            **place, CopySource=place, MetadataDirective="REPLACE", Metadata={"n": "2"}
+        )
+    write(sandbox, table, 8, 8)
+    sandbox.merged(table, sandbox.tick(table)["seq"])
+    sandbox.quiet(table)
+    same(sandbox, table)
+    assert receipts(sandbox, table)[: len(before)] == before
+    assert overdue(sandbox, table) == []
+
+
+def test_a_file_that_is_damaged_is_told_and_loaded_when_it_is_whole_again(sandbox):
+    table = filled(sandbox)
+    write(sandbox, table, 4, 7)
+    with no_events(sandbox):
+        answer = sandbox.tick(table)
+    [file] = answer["files"]
+    place = {"Bucket": sandbox.outputs["bucket"], "Key": file["key"]}
+    damaged = sandbox.aws("s3").put_object(**place, Body=b'4,"n4\n\x00\xff')
+    write(sandbox, table, 8, 8)
+    last = sandbox.tick(table)["seq"]
+    until(lambda: answer["seq"] in [row[0] for row in overdue(sandbox, table)], "a gap")
+    for _ in "manifest", "file":
+        late(sandbox, table)
+        sweep(sandbox)
+    until(lambda: [row[3] for row in overdue(sandbox, table)] != [None], "it failed")
+    [(seq, name, times, problem)] = overdue(sandbox, table)
+    assert (seq, name) == (answer["seq"], file["key"])
+    assert times >= 1 and problem
+    sandbox.aws("s3").delete_object(**place, VersionId=damaged["VersionId"])
+    sandbox.snowflake(
+        "UPDATE ANALYTICS.SYNC.SWEEPS SET swept_at = DATEADD(DAY, -6, swept_at) "
+        f"WHERE file_name = '{name}'"
+    )
+    sweep(sandbox)
+    sandbox.merged(table, last)
+    same(sandbox, table)
+    assert overdue(sandbox, table) == []
+
+
+def receipts(sandbox: Sandbox, table: Table) -> list[Any]:
+    """Return what is known of each file, the oldest first."""
+    return sandbox.snowflake(
+        "SELECT file_name, rows_exported, rows_loaded, rows_applied, complete "
+        "FROM ANALYTICS.SYNC.SYNC_FILES "
+        f"WHERE table_name = '{table.spec.table_name}' ORDER BY seq"
+    )
+
+
+def manifest(sandbox: Sandbox, table: Table, seq: int) -> str:
+    """Return a manifest's key."""
+    [(key,)] = sandbox.snowflake(
+        "SELECT manifest FROM ANALYTICS.SYNC.SYNC_RUNS "
+        f"WHERE table_name = '{table.spec.table_name}' AND seq = {seq}"
+    )
+    return str(key)
