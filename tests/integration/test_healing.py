@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.local.snowflake.part import connect
 from runtime.contract.snowflake_names import SnowflakeObjects
+from runtime.contract.snowflake_sql import copy_statement
 from runtime.contract.specs import Table
 from runtime.ops.sweep import sweep as sweep_now
 from runtime.ops.warehouse import Warehouse
@@ -235,6 +236,29 @@ def test_a_file_that_is_damaged_is_told_and_loaded_when_it_is_whole_again(sandbo
     sandbox.merged(table, last)
     same(sandbox, table)
     assert overdue(sandbox, table) == []
+
+
+def test_what_came_while_a_pipe_was_made_anew_is_loaded(sandbox):
+    """A new pipe knows nothing of what its predecessor heard and loaded."""
+    table = filled(sandbox)
+    pipe = objects(table)["pipe"]
+    [topic] = sandbox.aws("sns").list_topics()["Topics"]
+    sandbox.snowflake(f"DROP PIPE {pipe}")
+    write(sandbox, table, 4, 7)
+    lost = sandbox.tick(table)["seq"]
+    place = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
+    sandbox.snowflake(
+        f"CREATE PIPE {pipe} AUTO_INGEST = TRUE AWS_SNS_TOPIC = '{topic['TopicArn']}' "
+        f"AS {copy_statement(place, table)}"
+    )
+    write(sandbox, table, 8, 8)
+    last = sandbox.tick(table)["seq"]
+    until(lambda: receipts(sandbox, table)[-1][-1], "the last file is merged")
+    assert [row[0] for row in overdue(sandbox, table)] == [lost]
+    late(sandbox, table)
+    sweep(sandbox)
+    sandbox.merged(table, last)
+    same(sandbox, table)
 
 
 def receipts(sandbox: Sandbox, table: Table) -> list[Any]:
