@@ -188,13 +188,14 @@ def test_who_holds_the_watermark_is_named_and_can_be_ended(
     with closing(psycopg2.connect(postgres.aurora_dsn(stack))) as other:
         with other.cursor() as cursor:
             cursor.execute("SELECT 1")
-        (finding,) = server(source)
+        # Whatever else has a transaction just now is told as well.
+        holder = f"pid {other.info.backend_pid} (user postgres"
+        (finding,) = [f for f in server(source) if holder in f.fact]
         assert finding.severity == "note"
-        assert f"pid {other.info.backend_pid} (user postgres" in finding.fact
-        (old,) = server(source, max_holdback="PT0S")
-        assert old.severity == "warning"
+        old = server(source, max_holdback="PT0S")
+        assert [f.severity for f in old if holder in f.fact] == ["warning"]
         mend(source, finding)
-    assert server(source) == []
+    assert [f for f in server(source) if holder in f.fact] == []
 
 
 def test_a_prepared_transaction_is_named_and_can_be_rolled_back(source, role, stack):
