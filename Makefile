@@ -32,12 +32,15 @@ prerequisites:
 	  || { echo "setup needs Python 3.11 or newer with venv, and curl; on Debian or Ubuntu:" \
 	       "apt-get install curl python3 python3-venv (another Python: make PYTHON=...)" >&2; exit 2; }
 
+# --no-deps: the lock is complete and `pip check` holds it so. Left to resolve, an older
+# pip asks for the newest release of a package that is named with an extra ("coverage[toml]")
+# and then refuses it, so every release of one would break the set-up.
 $(READY): pyproject.toml requirements/all.txt | prerequisites
 	@test -x $(BIN)/python || { echo "==> creating .venv"; $(PYTHON) -m venv .venv; }
 	@echo "==> installing the pinned packages (1.1 GB, about two minutes the first time)"
 	@total=$$(grep -c == requirements/all.txt); \
 	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
-	    --require-hashes --requirement requirements/all.txt \
+	    --no-deps --require-hashes --requirement requirements/all.txt \
 	  | awk -v total="$$total" '/^Collecting/ && ++n % 25 == 0 \
 	      { print "    fetched " n " of " total; fflush() } \
 	      /^Installing/ { print "    unpacking"; fflush() }'
