@@ -10,8 +10,7 @@ from typing import Any
 from infra.bundle import CONFIG
 from infra.local import aws, postgres, stack, vault
 from infra.local.adapter import landscape
-from infra.local.parts import LocalStack
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError, LocalStack
 from infra.local.snowflake.part import connect as connect_snowflake
 from infra.local.snowflake.part import is_ready
 from infra.stack import rule_name

@@ -15,9 +15,8 @@ from snowflake.connector.errors import Error as SnowflakeError
 from sqlglot import TokenType, tokenize
 from sqlglot.errors import TokenError
 
-from infra.local.parts import LocalStack
+from infra.local.parts import LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
-from infra.local.processes import LocalError
 from infra.local.snowflake.part import connect
 from runtime.contract.aurora_sql import (
     EXPORTER_ROLE,

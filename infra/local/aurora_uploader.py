@@ -22,9 +22,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from infra.local.aurora_export import Exports, Refused
-from infra.local.parts import HOST, Command, LocalStack, Part
+from infra.local.parts import HOST, Command, LocalError, LocalStack, Part
 from infra.local.postgres import home, make_server_folder, server_account
-from infra.local.processes import LocalError
 
 _ANSWER_SECONDS = 60
 _FOLDERS = ("answers", "pipes")

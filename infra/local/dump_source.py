@@ -13,8 +13,8 @@ from typing import IO, Any, cast
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn, quote_ident
 
+from infra.local.parts import LocalError
 from infra.local.postgres import DATABASE, programs
-from infra.local.processes import LocalError
 from runtime.contract.errors import ConfigError
 
 _SECONDS = 10

@@ -16,9 +16,9 @@ from msgspec import Struct
 
 from infra.local.dump_source import Dump, opened
 from infra.local.dump_text import PIECE, DumpText, Rows
-from infra.local.parts import LocalStack
+from infra.local.exclusive import exclusive
+from infra.local.parts import LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
-from infra.local.processes import LocalError, exclusive
 from runtime.ops.suggest import list_tables
 
 Progress = Callable[[str, str], None]

@@ -14,13 +14,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from runtime.contract.errors import ConfigError
+from runtime.contract.errors import ConfigError, SyncError
 
 HOST = "127.0.0.1"
 AWS_ACCOUNT = "111122223333"
 AWS_REGION = "eu-west-1"
+
+
+class LocalError(SyncError):
+    """A part of the local stack does not start, answer or end."""
+
+    code: ClassVar[str] = "local"
 
 
 @dataclass(frozen=True, kw_only=True)

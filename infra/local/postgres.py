@@ -21,9 +21,8 @@ import psycopg2
 from psycopg2 import sql
 
 from infra.local.aws import package_folder
-from infra.local.parts import HOST, Command, LocalStack, Part
+from infra.local.parts import HOST, Command, LocalError, LocalStack, Part
 from infra.local.process_table import MARK, as_user
-from infra.local.processes import LocalError
 
 DATABASE = "app"
 _SUPERUSER = "postgres"

@@ -6,20 +6,18 @@ environment, as do its children: what no record names (a start that was killed i
 the middle, workers of a part that was killed) is found by that mark.
 """
 
-import fcntl
-import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from graphlib import TopologicalSorter
-from typing import Any, ClassVar, TextIO
+from typing import Any
 
 import psutil
 
-from infra.local.parts import Command, LocalStack, Part
+from infra.local.parts import Command, LocalError, LocalStack, Part
 from infra.local.process_table import (
     MARK,
     as_user,
@@ -32,70 +30,12 @@ from infra.local.process_table import (
     records,
     wait_for_end,
 )
-from runtime.contract.errors import SyncError
 
 READY_SECONDS = 60.0
 _GRACE_SECONDS = 10.0
 _ATTEMPTS = 3
-_FORKED_SECONDS = 5.0
 
 Progress = Callable[[str, str], None]
-
-
-class LocalError(SyncError):
-    """A part of the local stack does not start, answer or end."""
-
-    code: ClassVar[str] = "local"
-
-
-@contextmanager
-def exclusive(stack: LocalStack) -> Iterator[None]:
-    """Hold the stack against other commands that start or end its parts.
-
-    The lock ends with the process that holds it, however that ends.
-
-    Raises:
-        LocalError: Another command holds it.
-    """
-    held = False
-    while not held:
-        stack.dir.mkdir(parents=True, exist_ok=True)
-        with (stack.dir / ".busy").open("a+") as lock:
-            if holder := _holder(lock):
-                raise LocalError(
-                    "another command is starting or ending this stack",
-                    subject=str(stack.dir),
-                    got=f"process {holder}",
-                    remedy="wait until it has ended",
-                )
-            # The holder before us may have removed the folder, and the lock with it.
-            held = os.path.exists(lock.name) and os.path.samestat(
-                os.stat(lock.name), os.fstat(lock.fileno())
-            )
-            if held:
-                lock.truncate(0)
-                lock.write(str(os.getpid()))
-                lock.flush()
-                yield
-
-
-def _holder(lock: TextIO) -> str:
-    """Take the lock, or return who has it.
-
-    A child that a killed command had just forked has it too, until it runs its program.
-    """
-    deadline = time.monotonic() + _FORKED_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return ""
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read()
-        over = holder.isdigit() and not psutil.pid_exists(int(holder))
-        if not over or time.monotonic() > deadline:
-            return holder or "unknown"
-        time.sleep(0.02)
 
 
 def start_parts(

@@ -17,15 +17,10 @@ from typing import TYPE_CHECKING, Any
 from infra import bundle
 from infra.local import admin_sql, aurora_uploader, aws, postgres, vault
 from infra.local.adapter import metrics, record
-from infra.local.parts import HOST, LocalStack, Part
+from infra.local.exclusive import exclusive
+from infra.local.parts import HOST, LocalError, LocalStack, Part
 from infra.local.process_table import marked_processes
-from infra.local.processes import (
-    LocalError,
-    exclusive,
-    part_states,
-    start_parts,
-    stop_parts,
-)
+from infra.local.processes import part_states, start_parts, stop_parts
 from infra.local.snowflake import part as snowflake
 from runtime.contract.errors import ConfigError
 from runtime.contract.loader import load_specs

@@ -12,8 +12,9 @@ import psycopg2
 import pytest
 
 from infra.local import postgres, stack, vault
+from infra.local.exclusive import exclusive
 from infra.local.parts import LocalStack
-from infra.local.processes import exclusive, start_parts
+from infra.local.processes import start_parts
 from tests.integration.conftest import Sandbox
 from tests.integration.killing import workers
 from tests.integration.losing import in_aurora, without_action

@@ -20,8 +20,7 @@ from infra.local.adapter.cloud import (
 from infra.local.adapter.deployment import _stop_vanished
 from infra.local.adapter.record import Resource, resources, write
 from infra.local.adapter.site import Site
-from infra.local.parts import LocalStack
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError, LocalStack
 
 URNS = Path(__file__).parents[1] / "golden" / "urns.txt"
 SECRET = {"4dabf18193072939515e22adb298388d": "1b4", "value": "hidden"}

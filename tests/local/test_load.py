@@ -14,8 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from infra.local import dump_source, postgres
 from infra.local.load import Loaded, load
-from infra.local.parts import LocalStack
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError, LocalStack
 from runtime.contract.errors import ConfigError, SyncError
 from tests.local.pg_dumps import SCHEMA, dump, psql
 from tests.local.running import running

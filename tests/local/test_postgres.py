@@ -24,7 +24,8 @@ from infra.local.aurora_export import Export
 from infra.local.aurora_put import S3Error
 from infra.local.parts import AWS_REGION, HOST, LocalStack
 from infra.local.process_table import is_alive, marked_processes
-from infra.local.processes import LocalError, part_states, start_parts, stop_parts
+from infra.local.parts import LocalError
+from infra.local.processes import part_states, start_parts, stop_parts
 from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
 from tests.local.running import process, running, stop_part
 from tests.ordinary_user import NOBODY, as_ordinary_user

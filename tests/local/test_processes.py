@@ -11,15 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.parts import HOST, Command, LocalStack, Part
+from infra.local.exclusive import exclusive
+from infra.local.parts import HOST, Command, LocalError, LocalStack, Part
 from infra.local.process_table import MARK, is_alive, marked_processes
-from infra.local.processes import (
-    LocalError,
-    exclusive,
-    part_states,
-    start_parts,
-    stop_parts,
-)
+from infra.local.processes import part_states, start_parts, stop_parts
 
 SERVE = """
 import socket, sys, time

@@ -18,9 +18,8 @@ import psycopg2
 import pytest
 
 from infra.local import stack
-from infra.local.parts import LocalStack
+from infra.local.parts import LocalError, LocalStack
 from infra.local.process_table import kill, marked_processes
-from infra.local.processes import LocalError
 from runtime.contract.errors import ConfigError
 from runtime.contract.specs import Table
 from tests.factories import make_column

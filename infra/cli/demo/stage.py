@@ -13,8 +13,7 @@ from infra.cli import output
 from infra.cli.demo.page import Page
 from infra.cli.target import LocalTarget
 from infra.local import postgres
-from infra.local.parts import LocalStack
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError, LocalStack
 from runtime.contract.specs import Table
 from runtime.ops import verify as verifying
 from runtime.ops.selection import select_tables

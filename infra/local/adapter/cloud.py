@@ -31,7 +31,7 @@ from infra.local.adapter import (
 )
 from infra.local.adapter.record import Resource
 from infra.local.adapter.site import Call, Handler, Inputs, Site
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError
 
 _MODULES = (
     aws_network,

@@ -4,7 +4,7 @@ from typing import Any
 
 from infra.local.adapter.site import Handler, Inputs, Made, Site
 from infra.local.adapter.snowflake_text import made, name_of, options, render
-from infra.local.processes import LocalError
+from infra.local.parts import LocalError
 from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.type_map import grows
 
