@@ -22,9 +22,8 @@ from psycopg2 import errors
 from infra.local import aurora_uploader, aws, postgres
 from infra.local.aurora_export import Export
 from infra.local.aurora_put import S3Error
-from infra.local.parts import AWS_REGION, HOST, LocalStack
+from infra.local.parts import AWS_REGION, HOST, LocalError, LocalStack
 from infra.local.process_table import is_alive, marked_processes
-from infra.local.parts import LocalError
 from infra.local.processes import part_states, start_parts, stop_parts
 from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
 from tests.local.running import process, running, stop_part
