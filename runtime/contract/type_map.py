@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runtime.contract.errors import ConfigError
+from runtime.contract.names import literal
 from runtime.contract.specs import Column
 
 Sql = Callable[[str], str]
@@ -104,20 +105,44 @@ def _moment(export_value: Sql, suffix: str, snowflake: str, back: Sql) -> TypeRu
     )
 
 
-_JSON = TypeRule(
-    export=_as_text,
-    type="VARIANT",
-    cast=lambda column: f"TRY_PARSE_JSON({column})",
-    text=None,
-    key=False,
+# A number in JSON that Snowflake would round: it keeps 38 digits, 37 of them behind the
+# point; one with an exponent becomes a double.
+# Source: https://docs.snowflake.com/en/sql-reference/functions/parse_json
+_ROUNDED = (
+    "[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]"
+    "|[eE][+]?(309|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
+    "|[eE]-(32[4-9]|3[3-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
 )
-_AS_JSON = TypeRule(
-    export=lambda column: f"pg_catalog.to_jsonb({column})::pg_catalog.text",
-    type="VARIANT",
-    cast=_JSON.cast,
-    text=None,
-    key=False,
-)
+
+
+def _json_cast(column: str) -> str:
+    """Take the escapes out, then the strings: digits that are left are numbers'."""
+    bare = f"REPLACE(REPLACE({column}, '\\\\\\\\', ''), '\\\\\"', '')"
+    bare = f"REGEXP_REPLACE({bare}, '\"[^\"]*\"', '')"
+    return (
+        f"CASE WHEN REGEXP_SUBSTR({bare}, {literal(_ROUNDED)}) IS NULL "
+        f"THEN TRY_PARSE_JSON({column}) END"
+    )
+
+
+def _variant(export: Sql, cast: Sql = _json_cast) -> TypeRule:
+    return TypeRule(export=export, type="VARIANT", cast=cast, text=None, key=False)
+
+
+def _jsonb(column: str) -> str:
+    return f"pg_catalog.to_jsonb({column})::pg_catalog.text"
+
+
+def _array(column: str) -> str:
+    """JSON, but for an array that does not count from 1: JSON has no place for that."""
+    return (
+        f"CASE WHEN pg_catalog.array_dims({column}) ~ '\\[([^1]|1[^:])' "
+        f"THEN {_as_text(column)} ELSE {_jsonb(column)} END"
+    )
+
+
+_JSON = _variant(_as_text)
+_FLOAT_ARRAYS = frozenset({"real[]", "double precision[]"})
 _FLOAT = TypeRule(
     export=_as_text,
     type="FLOAT",
@@ -183,13 +208,7 @@ _BASE: dict[str, TypeRule] = {
     ),
     "json": _JSON,
     "jsonb": _JSON,
-    "hstore": TypeRule(
-        export=lambda column: f"to_jsonb({column})::pg_catalog.text",
-        type="VARIANT",
-        cast=_JSON.cast,
-        text=None,
-        key=False,
-    ),
+    "hstore": _variant(_jsonb),
 }
 
 # Exact text, as PostgreSQL prints it under the session settings of an export.
@@ -211,8 +230,13 @@ def rule_for(column: Column) -> TypeRule:
     Raises:
         ConfigError: When the type has no rule.
     """
-    if column.kind in ("array", "composite"):
-        return _AS_JSON
+    if column.kind == "array":
+        if column.base_type in _FLOAT_ARRAYS:
+            # JSON prints 1e40 with all its digits; a double is what they were.
+            return _variant(_array, cast=lambda column: f"TRY_PARSE_JSON({column})")
+        return _variant(_array)
+    if column.kind == "composite":
+        return _variant(_jsonb)
     if column.kind == "enum":
         return _varchar(export=_as_text)
     if column.kind == "range":

@@ -123,7 +123,7 @@ def test_the_expressions_of_a_rule_are_sql_of_their_side(column):
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.base_type)
 def test_a_cast_never_fails_on_a_text_it_does_not_know(column):
     """A bad value goes to quarantine; a failing cast would stop the whole merge."""
-    assert re.match(r"TRY_|c1\Z", rule_for(column).cast("c1"))
+    assert re.match(r"(CASE WHEN .* THEN )?TRY_|c1\Z", rule_for(column).cast("c1"))
 
 
 @pytest.mark.parametrize("column", ALL, ids=lambda column: column.base_type)

@@ -6,8 +6,10 @@ from io import StringIO
 import pytest
 
 from runtime.contract.dialect import DIALECT
+from runtime.contract.errors import ConfigError
 from runtime.contract.type_map import rule_for
 from tests.exporter.conftest import Scene
+from tests.factories import make_column
 
 TEXTS = {
     "SMALLINT": {"-32768": "-32768"},
@@ -67,7 +69,16 @@ TEXTS = {
     "TSVECTOR": {"fat cat": "'cat' 'fat'"},
     "PG_LSN": {"16/B374D848": "16/B374D848"},
     "POINT": {"(1,2)": "(1,2)"},
-    "INT[]": {"{1,NULL,3}": "[1, null, 3]", "{{1},{2}}": "[[1], [2]]"},
+    "INT[]": {
+        "{1,NULL,3}": "[1, null, 3]",
+        "{{1},{2}}": "[[1], [2]]",
+        "{}": "[]",
+        "[2:3]={1,2}": "[2:3]={1,2}",
+        "[1:2][0:0]={{1},{2}}": "[1:2][0:0]={{1},{2}}",
+        "[10:10]={1}": "[10:10]={1}",
+    },
+    "NUMERIC[]": {"{1.10,NaN}": '[1.10, "NaN"]'},
+    "FLOAT[]": {"{1e22,1e-7,NaN}": '[10000000000000000000000, 0.0000001, "NaN"]'},
     "TEXT[]": {'{"a,b","c\\"d",NULL}': '["a,b", "c\\"d", null]'},
     "INT4RANGE": {"[1,5]": "[1,6)", "empty": "empty"},
     "public.mood": {"so so": "so so"},
@@ -160,3 +171,44 @@ def test_the_defaults_of_a_database_do_not_change_a_text(scene):
         "so so",
         "2024-03-01 12:00:00.000000+00:00",
     ]
+
+
+# Of its own catalogs, or of what its indexes hold; no table of a shop has them.
+REFUSED = {
+    "aclitem",
+    "gtsvector",
+    "int2vector",
+    "oidvector",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_ndistinct",
+    "pg_node_tree",
+}
+
+
+def test_every_type_of_the_server_has_a_rule_or_is_refused_by_name(scene):
+    with scene.source() as source:
+        source.cursor.execute(
+            "SELECT pg_catalog.format_type(t.oid, NULL) FROM pg_catalog.pg_type AS t "
+            "WHERE t.typtype = 'b' AND NOT EXISTS ("
+            "SELECT 1 FROM pg_catalog.pg_type AS e WHERE e.typarray = t.oid)"
+        )
+        types = {name for (name,) in source.cursor.fetchall()}
+    refused = set()
+    for name in types:
+        try:
+            rule_for(make_column(1, "x", name))
+        except ConfigError as error:
+            assert error.got == name
+            refused.add(name)
+    assert len(types) > 60
+    assert refused == REFUSED
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_refused_type_is_named_with_its_column(name):
+    with pytest.raises(ConfigError, match="'odd'.*exclude") as caught:
+        rule_for(make_column(1, "odd", name))
+    assert caught.value.got == name
