@@ -330,8 +330,12 @@ def test_a_table_that_is_rewritten_during_a_load_by_blocks_is_loaded_anew(
 ):
     how = {"chunk_bytes": 32_768}
     scene.run(blocks, **how)
+    first, *others = scene.messages()
+    scene.work(blocks, first, **how)
     scene.sql("DELETE FROM orders WHERE order_id <= 500")
+    # The rows that are left move to where the finished chunk has been.
     scene.sql("VACUUM FULL orders")
+    scene.work(blocks, *others, **how)
     results = scene.load(blocks, **how)
     assert results[-1].status == "done"
     assert second(scene, *scene.manifests(blocks)) == keys(501, 2000)

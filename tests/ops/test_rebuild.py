@@ -27,6 +27,8 @@ def chain(*links: str) -> list[Link]:
         (["first_load+", "incremental+", "first_load", "first_load+"], 3),
         (["full+", "reconcile", "full+", "reconcile", "full", "full+"], 5),
         (["full", "repair", "full+", "reconcile"], 1),
+        (["full+", "full+"], 2),
+        (["full", "full+", "full", "full+"], 3),
         (["first_load+", "backfill", "incremental+", "backfill"], 1),
         # A load under way: the one before still holds every row.
         (["first_load+", "incremental+", "first_load"], 1),
