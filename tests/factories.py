@@ -4,7 +4,9 @@ from typing import Any
 
 import msgspec
 
-from runtime.contract.specs import Column, Table, TableContract, TableSpec
+from runtime.contract.column_rules import wishes
+from runtime.contract.columns import Column
+from runtime.contract.specs import Table, TableContract, TableSpec
 
 Columns = tuple[tuple[str, str] | Column, ...]
 # The columns of the table that most tests speak of, in file order.
@@ -55,4 +57,13 @@ def make_table(
     spec = make_spec(**keys)
     fields = {} if base_width is None else {"base_width": base_width}
     contract = make_contract(columns, table=str(spec.source), **fields)
-    return Table(spec=spec, contract=contract)
+    return Table(spec=spec, contract=treated(contract, spec))
+
+
+def treated(contract: TableContract, spec: TableSpec) -> TableContract:
+    """Return a contract that has frozen what the entry does to rows and columns."""
+    columns = tuple(
+        msgspec.structs.replace(column, **wishes(column.name, spec))
+        for column in contract.columns
+    )
+    return msgspec.structs.replace(contract, columns=columns, where=spec.where)

@@ -6,7 +6,8 @@ right; nothing in it can write. Vault's own user may only make and drop such mem
 
 from collections.abc import Iterable
 
-from runtime.contract.names import quote_postgres
+from runtime.contract.masks import hash_statements
+from runtime.contract.names import postgres_literal, quote_postgres
 from runtime.contract.specs import TableSpec
 
 EXPORTER_ROLE = "aurora_sync_exporter"
@@ -42,6 +43,7 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         for spec in specs
         if spec.id_lookback is not None
     )
+    hashing = any("hash" in spec.masks.values() for spec in specs)
     return (
         f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN; "
         "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
@@ -52,6 +54,7 @@ def admin_statements(specs: Iterable[TableSpec]) -> tuple[str, ...]:
         "GRANT EXECUTE ON FUNCTION aws_commons.create_s3_uri("
         f"text, text, text) TO {role}",
         *(_sequence_grant(table, column) for table, column in numbered),
+        *(hash_statements(EXPORTER_ROLE) if hashing else ()),
         *(
             f"GRANT USAGE ON SCHEMA {quote_postgres(schema)} TO {role}"
             for schema in sorted({source.schema for source in sources})
@@ -67,7 +70,7 @@ def _sequence_grant(table: str, column: str) -> str:
         table: The table, quoted.
         column: The column.
     """
-    named = ", ".join("'" + name.replace("'", "''") + "'" for name in (table, column))
+    named = ", ".join(postgres_literal(name) for name in (table, column))
     return (
         "DO $$ BEGIN EXECUTE COALESCE('GRANT SELECT ON SEQUENCE ' || "
         f"pg_catalog.pg_get_serial_sequence({named}) || "

@@ -73,6 +73,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def postgres_literal(text: str) -> str:
+    """Return a PostgreSQL string literal, where no driver quotes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceName:
     """A table of the source: schema and name as PostgreSQL stores them."""

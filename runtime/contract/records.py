@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from runtime.contract.columns import Column
 from runtime.contract.names import SourceName
 from runtime.contract.specs import Table
 
@@ -186,15 +187,13 @@ def ledger_key(stack: str, source: SourceName) -> str:
 
 
 def fingerprint(table: Table) -> str:
-    """Return a short digest of what shapes a table's files, and one of its watermark.
+    """Return a short digest of what a table's rows become, and one of its watermark.
 
     With the same second part, a watermark that was read under another contract still
     means the same.
     """
     spec = table.spec
-    columns = [
-        (c.attnum, c.base_type, c.kind, c.dropped) for c in table.contract.columns
-    ]
+    columns = [_shape(column) for column in table.contract.columns]
     mark: list[Any] = ["full"]
     if not spec.is_full:
         moment = table.watermark
@@ -202,7 +201,14 @@ def fingerprint(table: Table) -> str:
     # Only where there is something to say: a new fingerprint loads a table anew.
     mark += [spec.watermark_unit] if spec.watermark_unit else []
     mark += ["id"] if spec.id_lookback is not None else []
-    return f"{_digest(columns, spec.key)}.{_digest(*mark)[:8]}"
+    filtered = [table.contract.where] if table.contract.where else []
+    return f"{_digest(columns, spec.key, *filtered)}.{_digest(*mark)[:8]}"
+
+
+def _shape(column: Column) -> tuple[Any, ...]:
+    own = column.misfit, column.mask, column.rename
+    plain = column.attnum, column.base_type, column.kind, column.dropped
+    return plain if own == ("fail", None, None) else (*plain, *own)
 
 
 def same_watermark(one: str | None, other: str) -> bool:

@@ -12,11 +12,9 @@ import msgspec
 
 from runtime.contract.errors import ConfigError
 from runtime.contract.snowflake_names import TAKEN_SCHEMAS, TARGET_METADATA
-from runtime.contract.specs import (
-    MOMENTS,
-    TableContract,
-    TableSpec,
-)
+from runtime.contract.column_rules import treatment_problems, unknown_names
+from runtime.contract.columns import MOMENTS
+from runtime.contract.specs import TableContract, TableSpec
 from runtime.contract.type_map import rule_for
 from runtime.contract.watermark_rules import Wrong, mode_problems, watermark_problems
 
@@ -24,12 +22,6 @@ _RATE = re.compile(
     r"rate\((?:1 (?:minute|hour|day)|(?:[2-9]|[1-9]\d+) (?:minutes|hours|days))\)"
 )
 _CRON = re.compile(r"cron\([0-9A-Z*,/?L#W-]+(?: [0-9A-Z*,/?L#W-]+){5}\)")
-# Keys whose behaviour is not built yet: refused, never silently ignored.
-# Each maps to the values that are already in force.
-AVAILABLE: dict[str, tuple[object, ...]] = {
-    "masks": ({},),
-    "where": (None,),
-}
 
 
 def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
@@ -58,15 +50,6 @@ def spec_problems(spec: TableSpec, where: str) -> Iterator[ConfigError]:
                 f"leads to the schema {spec.target[0]}, which is not free",
                 "any schema but " + ", ".join(TAKEN_SCHEMAS),
                 "set another target_schema",
-            )
-    for key, values in AVAILABLE.items():
-        if getattr(spec, key) not in values:
-            allowed = " or ".join(str(msgspec.to_builtins(value)) for value in values)
-            yield wrong(
-                key,
-                "asks for something that is not available yet",
-                allowed,
-                "leave the key out for now",
             )
     yield from mode_problems(spec, wrong)
     yield from _schedule_problems(spec, wrong)
@@ -145,6 +128,14 @@ def contract_problems(
             allowed=str(spec.source),
             remedy=refresh,
         )
+    if contract.where != spec.where:
+        yield ConfigError(
+            "where is not the condition that Aurora has checked",
+            subject=f"{where} ({spec.table_name})",
+            got=spec.where or "none",
+            allowed=contract.where or "none",
+            remedy=refresh,
+        )
     names = [column.name for _, column in contract.live]
     roles = {"primary_key": spec.key, "clustering": spec.clustering}
     roles |= {"watermark_col": (spec.watermark_col,) if spec.watermark_col else ()}
@@ -160,6 +151,7 @@ def contract_problems(
                     allowed=", ".join(names),
                     remedy=f"correct {role} in the config, or {refresh}",
                 )
+    yield from unknown_names(contract, spec, f"{where} ({spec.table_name})")
     for name in names:
         if name in spec.exclude or name not in (spec.columns or names):
             yield ConfigError(
@@ -176,13 +168,14 @@ def _type_problems(
     subject = f"{where} ({spec.table_name})"
     targets: dict[str, int] = {}
     for place, column in contract.live:
+        yield from treatment_problems(column, spec, subject)
         try:
             rule = rule_for(column)
         except ConfigError as error:
             error.subject = subject
             yield error
             continue
-        if column.name in spec.key and not rule.key:
+        if column.name in spec.key and not (rule.key or column.mask):
             yield ConfigError(
                 f"key column {column.name!r} has a type whose equality is not "
                 "equality of its text",
@@ -191,21 +184,23 @@ def _type_problems(
                 allowed="integers, uuid, text, dates, timestamps, numeric(p,s)",
                 remedy="choose another unique key",
             )
-        other = targets.setdefault(column.target, place)
-        if other != place:
-            first = contract.columns[other - 1].name
-            yield ConfigError(
-                f"columns {first!r} and {column.name!r} become the same column",
-                subject=subject,
-                got=column.target,
-                remedy='leave one behind with "exclude"',
-            )
+        for target in filter(None, (column.target, column.companion)):
+            other = targets.setdefault(target, place)
+            if other != place:
+                first = contract.columns[other - 1].name
+                yield ConfigError(
+                    f"columns {first!r} and {column.name!r} become the same column",
+                    subject=subject,
+                    got=target,
+                    remedy='give one another name with "rename", or "exclude" it',
+                )
         if column.target in TARGET_METADATA:
             yield ConfigError(
                 f"column {column.name!r} has a name the sync needs",
                 subject=subject,
                 allowed="any name but " + ", ".join(TARGET_METADATA),
-                remedy='leave it behind with "exclude"',
+                remedy='give it another with "rename", or leave it behind with '
+                '"exclude"',
             )
     mark = contract.column(spec.deleted_col or "")
     if mark is not None and mark.plain_type not in ("boolean", *MOMENTS):

@@ -13,7 +13,8 @@ from runtime.contract.names import (
     snowflake_name,
 )
 from runtime.contract.specs import Table
-from runtime.contract.type_map import TEXT_TYPE, rule_for
+from runtime.contract.type_map import rule_for
+from runtime.contract.type_rule import TEXT_TYPE
 
 LANDING = "LANDING"
 SYNC = "SYNC"
@@ -153,15 +154,19 @@ def keys_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
 def target_columns(table: Table) -> tuple[SnowflakeColumn, ...]:
     """Columns of the target table: the declared ones, then the sync's own."""
     keys = {column.attnum for _, column in table.keys}
-    return (
-        *(
+    declared = []
+    for _, column in table.contract.live:
+        declared.append(
             SnowflakeColumn(
                 name=column.target,
                 type=rule_for(column).type,
                 nullable=column.attnum not in keys,
             )
-            for _, column in table.contract.live
-        ),
+        )
+        if column.companion:
+            declared.append(SnowflakeColumn(name=column.companion, type=TEXT_TYPE))
+    return (
+        *declared,
         SnowflakeColumn(name="_SYNC_STAMP", type="VARCHAR(64)"),
         SnowflakeColumn(name="_SYNC_FILE", type="VARCHAR(1024)"),
         SnowflakeColumn(name="_SYNC_AT", type="TIMESTAMP_NTZ(6)"),
@@ -186,7 +191,7 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         + moment("LOADED_AT")
         + (SnowflakeColumn(name="BODY", type="VARIANT"),),
         FILE_RECEIPTS: text("TABLE_NAME", "FILE_NAME")
-        + count("FIRST_ROW", "LAST_ROW", "ROWS_APPLIED")
+        + count("FIRST_ROW", "LAST_ROW", "ROWS_APPLIED", "VALUES_NULLED")
         + moment("MERGED_AT"),
         QUARANTINE: text("TABLE_NAME", "FILE_NAME")
         + count("FILE_ROW")

@@ -11,7 +11,6 @@ from runtime.contract.snowflake_cleaning import clear_landing
 from runtime.contract.snowflake_deletes import (
     IS_DATA,
     NOW,
-    name_part,
     reconcile_statements,
 )
 from runtime.contract.snowflake_names import (
@@ -22,7 +21,8 @@ from runtime.contract.snowflake_names import (
     SYNC,
     SnowflakeObjects,
 )
-from runtime.contract.specs import Column, Table
+from runtime.contract.snowflake_typed import typed_rows, winner
+from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 
 
@@ -87,53 +87,6 @@ def merge_block(objects: SnowflakeObjects, table: Table) -> str:
     )
 
 
-def _typed(objects: SnowflakeObjects, table: Table) -> str:
-    """The stream's rows with their cast values v1, v2, ... and what does not cast.
-
-    Positions name the columns, so that no source column can collide with ours.
-    """
-    stream = objects.qualified(LANDING, objects.stream(table))
-    live = table.contract.live
-    texts = ", ".join(f"c{place}" for place, _ in live)
-    values = ", ".join(
-        f"{rule_for(column).cast(f'c{place}')} AS v{place}" for place, column in live
-    )
-    carried = ", ".join(f"v{place}" for place, _ in live)
-    keys = {place for place, _ in table.keys}
-    bad = "\n".join(
-        f"      WHEN {_misfit(place, column, place in keys)} THEN {place}"
-        for place, column in live
-        if place in keys or rule_for(column).type != _text_type(column)
-    )
-    return (
-        "raw AS (\n"
-        f"    SELECT file_name, file_row, {name_part(1)} AS stamp,\n"
-        f"      {name_part(2)}::NUMBER(5,0) AS width,\n"
-        f"      {texts},\n"
-        f"      {values}\n"
-        f"    FROM {stream}\n"
-        f"    WHERE {IS_DATA}\n"
-        "  ),\n"
-        "  typed AS (\n"
-        f"    SELECT file_name, file_row, stamp, width, {texts}, {carried},\n"
-        f"      CASE\n{bad}\n      END AS misfit\n"
-        "    FROM raw\n"
-        "  )"
-    )
-
-
-def _text_type(column: Column) -> str:
-    """The column's type when its cast is the text itself, else nothing."""
-    rule = rule_for(column)
-    return rule.type if rule.cast("c") == "c" else ""
-
-
-def _misfit(place: int, column: Column, is_key: bool) -> str:
-    if is_key:
-        return f"v{place} IS NULL"
-    return f"c{place} IS NOT NULL AND v{place} IS NULL"
-
-
 def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
     key_text = " || ',' || ".join(f"COALESCE(c{place}, '')" for place, _ in table.keys)
     live = table.contract.live
@@ -149,7 +102,7 @@ def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
         f"INSERT INTO {objects.qualified(SYNC, QUARANTINE)}\n"
         "  (table_name, file_name, file_row, stamp, key_text, column_name,\n"
         "   value_text, reason, quarantined_at)\n"
-        f"  WITH {_typed(objects, table)}\n"
+        f"  WITH {typed_rows(objects, table)}\n"
         f"  SELECT {literal(table.contract.table)}, file_name, file_row, stamp,\n"
         f"    {key_text},\n"
         f"    CASE misfit\n{names}\n    END,\n"
@@ -158,14 +111,6 @@ def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
         f"    {NOW}\n"
         "  FROM typed\n"
         "  WHERE misfit IS NOT NULL"
-    )
-
-
-def _winner(table: Table) -> str:
-    keys = ", ".join(f"v{place}" for place, _ in table.keys)
-    return (
-        f"ROW_NUMBER() OVER (PARTITION BY misfit IS NULL, {keys} "
-        "ORDER BY stamp DESC NULLS LAST, file_name, file_row)"
     )
 
 
@@ -187,22 +132,23 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
     if table.spec.deletes == "reconcile":
         carried = (
             "    UNION ALL\n"
-            "    SELECT file_name, file_row, FALSE AS wins\n"
+            "    SELECT file_name, file_row, FALSE AS wins, 0 AS nulled\n"
             f"    FROM {objects.qualified(LANDING, objects.stream(table))}\n"
             f"    WHERE NOT {IS_DATA}\n"
         )
     return (
         f"INSERT INTO {objects.qualified(SYNC, FILE_RECEIPTS)}\n"
-        "  (table_name, file_name, first_row, last_row, rows_applied, merged_at)\n"
-        f"  WITH {_typed(objects, table)},\n"
+        "  (table_name, file_name, first_row, last_row, rows_applied,\n"
+        "   values_nulled, merged_at)\n"
+        f"  WITH {typed_rows(objects, table)},\n"
         "  ranked AS (\n"
-        f"    SELECT file_name, file_row, stamp, misfit, {keys},\n"
-        f"      {_winner(table)} AS place\n"
+        f"    SELECT file_name, file_row, stamp, misfit, nulled, {keys},\n"
+        f"      {winner(table)} AS place\n"
         "    FROM typed\n"
         "  ),\n"
         "  judged AS (\n"
         "    SELECT r.file_name, r.file_row, r.misfit IS NULL AND r.place = 1\n"
-        "      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins\n"
+        "      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins, r.nulled\n"
         "    FROM ranked AS r\n"
         f"    LEFT JOIN {objects.qualified(*table.spec.target)} AS t\n"
         f"      ON {_on_key(table, 'r')}\n"
@@ -211,7 +157,7 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
         "  counted AS (\n"
         "    SELECT file_name, COUNT(DISTINCT file_row) AS loaded,\n"
         "      MIN(file_row) AS first_row, MAX(file_row) AS last_row,\n"
-        "      COUNT_IF(wins) AS applied\n"
+        "      COUNT_IF(wins) AS applied, SUM(IFF(wins, nulled, 0)) AS nulled\n"
         "    FROM judged\n"
         "    GROUP BY file_name\n"
         "  ),\n"
@@ -236,6 +182,7 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
         "  )\n"
         f"  SELECT {literal(table.contract.table)}, s.file_name, s.first_row,\n"
         "    s.last_row, IFF(s.first_row = n.first_row, n.applied, 0),\n"
+        "    IFF(s.first_row = n.first_row, n.nulled, 0)::NUMBER(19,0),\n"
         f"    {NOW}\n"
         "  FROM spans AS s\n"
         "  JOIN counted AS n ON n.file_name = s.file_name"
@@ -245,28 +192,38 @@ def _receipts(objects: SnowflakeObjects, table: Table) -> str:
 def _merge(objects: SnowflakeObjects, table: Table) -> str:
     live = table.contract.live
     key_places = {place for place, _ in table.keys}
-    values = ", ".join(f"v{place}" for place, _ in live)
+    beside = [(place, column) for place, column in live if column.companion]
+    values = ", ".join(
+        [f"v{place}" for place, _ in live] + [f"x{place}" for place, _ in beside]
+    )
     own = {
         "_sync_stamp": "s.stamp",
         "_sync_file": "s.file_name",
         "_sync_at": NOW,
         "_deleted_at": _deleted_at(table),
     }
-    updates = [
-        f"{quote_snowflake_column(column.target)} = {_newer(table, place, column)}"
+    new = {
+        quote_snowflake_column(column.target): (place, f"s.v{place}")
         for place, column in live
+    } | {
+        quote_snowflake_column(str(column.companion)): (place, f"s.x{place}")
+        for place, column in beside
+    }
+    updates = [
+        f"{name} = {_newer(table, place, name, value)}"
+        for name, (place, value) in new.items()
         if place not in key_places
     ] + [f"{name} = {value}" for name, value in own.items()]
-    columns = [quote_snowflake_column(column.target) for _, column in live] + list(own)
-    inserts = [f"s.v{place}" for place, _ in live] + list(own.values())
+    columns = [*new, *own]
+    inserts = [value for _, value in new.values()] + list(own.values())
     return (
         f"MERGE INTO {objects.qualified(*table.spec.target)} AS t\n"
         "USING (\n"
-        f"  WITH {_typed(objects, table)}\n"
+        f"  WITH {typed_rows(objects, table)}\n"
         f"  SELECT file_name, stamp, width, {values}\n"
         "  FROM typed\n"
         "  WHERE misfit IS NULL\n"
-        f"  QUALIFY {_winner(table)} = 1\n"
+        f"  QUALIFY {winner(table)} = 1\n"
         ") AS s\n"
         f"ON {_on_key(table, 's')}\n"
         "WHEN MATCHED AND s.stamp > COALESCE(t._sync_stamp, '') THEN UPDATE SET\n  "
@@ -289,9 +246,8 @@ def _deleted_at(table: Table) -> str:
     return f"s.v{place}::TIMESTAMP_NTZ(6)"
 
 
-def _newer(table: Table, place: int, column: Column) -> str:
+def _newer(table: Table, place: int, name: str, value: str) -> str:
     """A file that is older than the column must not null it."""
     if place <= table.contract.base_width:
-        return f"s.v{place}"
-    name = quote_snowflake_column(column.target)
-    return f"IFF(s.width >= {place}, s.v{place}, t.{name})"
+        return value
+    return f"IFF(s.width >= {place}, {value}, t.{name})"

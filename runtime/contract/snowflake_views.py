@@ -35,7 +35,7 @@ def _files(objects: SnowflakeObjects) -> str:
     PARTITION BY m.file_name, f.value:key::VARCHAR ORDER BY m.loaded_at) = 1
 ),
 spans AS (
-  SELECT file_name, first_row, last_row, rows_applied, merged_at,
+  SELECT file_name, first_row, last_row, rows_applied, values_nulled, merged_at,
     COALESCE(MAX(last_row) OVER (PARTITION BY file_name ORDER BY first_row, last_row
       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS reached
   FROM {objects.qualified(SYNC, FILE_RECEIPTS)}
@@ -44,7 +44,8 @@ merged AS (
   SELECT file_name,
     SUM(GREATEST(0, last_row - GREATEST(first_row - 1, reached)))::NUMBER(19,0)
       AS rows_loaded,
-    SUM(rows_applied)::NUMBER(19,0) AS rows_applied, MAX(merged_at) AS merged_at
+    SUM(rows_applied)::NUMBER(19,0) AS rows_applied,
+    SUM(values_nulled)::NUMBER(19,0) AS values_nulled, MAX(merged_at) AS merged_at
   FROM spans
   GROUP BY file_name
 ),
@@ -59,6 +60,7 @@ SELECT p.table_name, p.seq, p.file_name, p.stamp, p.rows_exported, p.bytes,
   GREATEST(0, COALESCE(m.rows_loaded, 0) - COALESCE(m.rows_applied, 0)
     - COALESCE(q.rows_quarantined, 0)) AS rows_superseded,
   COALESCE(q.rows_quarantined, 0) AS rows_quarantined,
+  COALESCE(m.values_nulled, 0) AS values_nulled,
   m.merged_at, COALESCE(m.rows_loaded, 0) = p.rows_exported AS complete
 FROM promised AS p
 LEFT JOIN merged AS m ON m.file_name = p.file_name
@@ -83,6 +85,7 @@ receipts AS (
     SUM(rows_applied)::NUMBER(19,0) AS rows_applied,
     SUM(rows_superseded)::NUMBER(19,0) AS rows_superseded,
     SUM(rows_quarantined)::NUMBER(19,0) AS rows_quarantined,
+    SUM(values_nulled)::NUMBER(19,0) AS values_nulled,
     COUNT_IF(NOT complete) AS files_open, MAX(merged_at) AS merged_at
   FROM {objects.qualified(SYNC, 'SYNC_FILES')}
   GROUP BY table_name, seq
@@ -94,6 +97,7 @@ SELECT m.table_name, m.seq, m.run, m.mode, m.generation, m.low, m.high,
   COALESCE(r.rows_applied, 0) AS rows_applied,
   COALESCE(r.rows_superseded, 0) AS rows_superseded,
   COALESCE(r.rows_quarantined, 0) AS rows_quarantined,
+  COALESCE(r.values_nulled, 0) AS values_nulled,
   r.merged_at, COALESCE(r.files_open, 0) = 0 AS complete
 FROM manifests AS m
 LEFT JOIN receipts AS r ON r.table_name = m.table_name AND r.seq = m.seq"""

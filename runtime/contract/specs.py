@@ -5,16 +5,14 @@ annotations carry the meaning and the allowed form that error messages, the JSON
 Schema and the docs show.
 """
 
-import re
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from runtime.contract.columns import Column, Mask, Misfit, Name
 from runtime.contract.names import SourceName, snowflake_name
-
-Name = Annotated[str, Meta(min_length=1, max_length=129)]
 
 
 class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,13 +118,28 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Name, ...],
         Meta(description="list of the columns to leave behind"),
     ] = ()
+    rename: Annotated[
+        dict[Name, Name],
+        Meta(description="column name to the name it has in Snowflake"),
+    ] = field(default_factory=dict)
     masks: Annotated[
-        dict[str, Literal["hash", "redact", "null", "truncate"]],
-        Meta(description="column name to hash, redact, null or truncate"),
+        dict[Name, Mask],
+        Meta(
+            description="column name to hash, redact, null, truncate (to a text's "
+            "first character, a moment's year) or truncate:N (characters)"
+        ),
+    ] = field(default_factory=dict)
+    misfits: Annotated[
+        dict[Name, Misfit],
+        Meta(
+            description="column name to what becomes of a value that its Snowflake "
+            "type cannot hold: fail (its row waits in quarantine), text (it stands "
+            "in a column beside, NAME__TEXT) or null (it is counted)"
+        ),
     ] = field(default_factory=dict)
     where: Annotated[
-        str | None,
-        Meta(description="SQL condition that selects the rows to sync"),
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="SQL condition on the table's own columns: the rows to sync"),
     ] = None
     target_schema: Annotated[
         Name | None,
@@ -203,45 +216,6 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return shorthand.get(self.schedule, self.schedule)
 
 
-# Types of a watermark: those that tell a time, and those that must be told of one.
-MOMENTS = ("timestamp with time zone", "timestamp without time zone", "date")
-INTEGERS = ("integer", "bigint")
-
-ColumnKind = Literal["base", "enum", "array", "range", "composite"]
-
-
-class Column(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One column of a contract; its place in the list is its place in files.
-
-    Attributes:
-        attnum: The column's number in PostgreSQL: its identity, never used again.
-        name: Its name at the source; of a dropped column, the name it had.
-        type: Declared type as `format_type` prints it.
-        base_type: The type under all domains, as `format_type` prints it.
-        kind: What sort of type the base type is.
-        nullable: Whether NULL may occur.
-        dropped: True keeps the place of a column that is gone.
-    """
-
-    attnum: Annotated[int, Meta(ge=1)]
-    name: Name
-    type: str
-    base_type: str
-    kind: ColumnKind = "base"
-    nullable: bool = True
-    dropped: bool = False
-
-    @property
-    def plain_type(self) -> str:
-        """The base type without length or precision."""
-        return re.sub(r"\([\d,-]+\)", "", self.base_type)
-
-    @property
-    def target(self) -> str:
-        """The column's name as Snowflake stores it."""
-        return snowflake_name(self.name)
-
-
 class TableContract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The frozen columns of one table: `contracts/<schema>.<table>.json`.
 
@@ -250,11 +224,13 @@ class TableContract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         columns: Columns in file order; append-only.
         base_width: How many columns the first version had. Files that are
             narrower than today's contract never null the columns they lack.
+        where: Condition of the rows to sync; None for all. Aurora has checked it.
     """
 
     table: str
     columns: Annotated[tuple[Column, ...], Meta(min_length=1)]
     base_width: Annotated[int, Meta(ge=1)]
+    where: str | None = None
 
     @property
     def width(self) -> int:

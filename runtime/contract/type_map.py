@@ -3,7 +3,8 @@
 Each rule is lossless for every value it accepts; a value that does not cast goes to
 quarantine with its text, never silently to NULL. `export` and `text` render the same
 canonical text on both sides, which is what `verify` compares; a rule without `text`
-has no canonical text in Snowflake (floats, JSON) and is compared by value.
+has no canonical text in Snowflake (floats, JSON) and is compared by value. What a
+column's own rule or mask makes of its type's is said in `runtime.contract.masks`.
 
 Sources: https://www.postgresql.org/docs/current/datatype.html and
 https://docs.snowflake.com/en/sql-reference/intro-summary-data-types; Snowflake's
@@ -11,71 +12,44 @@ largest VARCHAR is 134,217,728 bytes, its largest BINARY 67,108,864.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
+from runtime.contract import json_fit
+from runtime.contract.columns import Column
 from runtime.contract.errors import ConfigError
-from runtime.contract.names import literal
-from runtime.contract.specs import Column
+from runtime.contract.masks import masked
+from runtime.contract.type_rule import (
+    LONGEST_BINARY,
+    Sql,
+    TypeRule,
+    as_text,
+    limited,
+    same,
+    try_cast,
+    varchar,
+)
 
-Sql = Callable[[str], str]
-
-TEXT_TYPE = "VARCHAR(134217728)"
 _STAMP = "YYYY-MM-DD HH24:MI:SS.FF6"
 _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)\Z")
-_SIZED = re.compile(
-    r"(?P<kind>NUMBER|VARCHAR|BINARY)\((?P<size>\d+)(?:,(?P<scale>\d+))?\)\Z"
-)
 _LENGTH = re.compile(r"(?:character varying|character)\((\d+)\)\Z")
 
 
-@dataclass(frozen=True, kw_only=True)
-class TypeRule:
-    """How one PostgreSQL type travels.
-
-    Attributes:
-        export: From the quoted source column to the SQL expression that is exported.
-        type: The Snowflake type, also as the provider reads it back.
-        cast: From the landing text to a value; NULL when the text does not fit.
-        text: From a target column back to the exported text; None when Snowflake
-            has no canonical text for the type.
-        orderable: Whether ranges of the type make sense as chunks of a first load.
-        key: Whether equality of values is equality of their text.
-    """
-
-    export: Sql
-    type: str
-    cast: Sql
-    text: Sql | None
-    orderable: bool = False
-    key: bool = True
-
-
-def _same(column: str) -> str:
-    return column
-
-
-def _as_text(column: str) -> str:
-    return f"{column}::pg_catalog.text"
-
-
-def _try_cast(snowflake_type: str) -> Sql:
-    return lambda column: f"TRY_CAST({column} AS {snowflake_type})"
-
-
-def _varchar(sql_type: str = TEXT_TYPE, export: Sql = _same, **more: bool) -> TypeRule:
-    return TypeRule(export=export, type=sql_type, cast=_same, text=_same, **more)
-
-
-def _number(precision: int, scale: int = 0, **more: bool) -> TypeRule:
+def _number(precision: int, scale: int = 0, **more: Any) -> TypeRule:
     sql_type = f"NUMBER({precision},{scale})"
     return TypeRule(
-        export=_same,
+        export=same,
         type=sql_type,
-        cast=_try_cast(sql_type),
+        cast=try_cast(sql_type),
         text=lambda column: f"TO_VARCHAR({column})",
         **more,
     )
+
+
+def _out_of_range(column: str) -> str:
+    return f"NOT ({column} >= '0001-01-01' AND {column} < '10000-01-01')"
+
+
+_RANGE = "infinity, years before Christ or after 9999"
 
 
 def _moment(export_value: Sql, suffix: str, snowflake: str, back: Sql) -> TypeRule:
@@ -98,55 +72,72 @@ def _moment(export_value: Sql, suffix: str, snowflake: str, back: Sql) -> TypeRu
         cast=(
             (lambda column: f"TRY_TO_TIMESTAMP_NTZ({column}, '{_STAMP}')")
             if snowflake == "TIMESTAMP_NTZ"
-            else _try_cast(f"{snowflake}(6)")
+            else try_cast(f"{snowflake}(6)")
         ),
         text=lambda column: f"TO_VARCHAR({back(column)}, '{_STAMP}') || '{suffix}'",
+        misfit=_out_of_range,
+        misfits=_RANGE,
         orderable=True,
     )
 
 
-# A number in JSON that Snowflake would round: it keeps 38 digits, 37 of them behind the
-# point; one with an exponent becomes a double.
-# Source: https://docs.snowflake.com/en/sql-reference/functions/parse_json
-_ROUNDED = (
-    "[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]"
-    "|[eE][+]?(309|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
-    "|[eE]-(32[4-9]|3[3-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
-)
-
-
-def _json_cast(column: str) -> str:
-    """Take the escapes out, then the strings: digits that are left are numbers'."""
-    bare = f"REPLACE(REPLACE({column}, '\\\\\\\\', ''), '\\\\\"', '')"
-    bare = f"REGEXP_REPLACE({bare}, '\"[^\"]*\"', '')"
-    return (
-        f"CASE WHEN REGEXP_SUBSTR({bare}, {literal(_ROUNDED)}) IS NULL "
-        f"THEN TRY_PARSE_JSON({column}) END"
+def _variant(export: Sql) -> TypeRule:
+    return TypeRule(
+        export=export,
+        type="VARIANT",
+        cast=json_fit.cast,
+        text=None,
+        misfit=json_fit.misfit(export),
+        misfits=json_fit.MISFITS,
+        size=export,
+        key=False,
     )
-
-
-def _variant(export: Sql, cast: Sql = _json_cast) -> TypeRule:
-    return TypeRule(export=export, type="VARIANT", cast=cast, text=None, key=False)
 
 
 def _jsonb(column: str) -> str:
     return f"pg_catalog.to_jsonb({column})::pg_catalog.text"
 
 
-def _array(column: str) -> str:
+def _other_bounds(column: str) -> str:
+    return f"pg_catalog.array_dims({column}) ~ '\\[([^1]|1[^:])'"
+
+
+def _array(of_floats: bool) -> TypeRule:
     """JSON, but for an array that does not count from 1: JSON has no place for that."""
-    return (
-        f"CASE WHEN pg_catalog.array_dims({column}) ~ '\\[([^1]|1[^:])' "
-        f"THEN {_as_text(column)} ELSE {_jsonb(column)} END"
+
+    def export(column: str) -> str:
+        return (
+            f"CASE WHEN {_other_bounds(column)} THEN {as_text(column)} "
+            f"ELSE {_jsonb(column)} END"
+        )
+
+    def misfit(column: str) -> str:
+        # Without dimensions it is empty, and fits.
+        bounds = f"COALESCE({_other_bounds(column)}, FALSE)"
+        if of_floats:
+            return bounds
+        rounded = json_fit.misfit(_jsonb)(column)
+        return f"CASE WHEN {bounds} THEN TRUE ELSE {rounded} END"
+
+    counted = "arrays that do not count from 1"
+    return TypeRule(
+        export=export,
+        type="VARIANT",
+        # JSON prints 1e40 with all its digits; a double is what they were.
+        cast=(lambda c: f"TRY_PARSE_JSON({c})") if of_floats else json_fit.cast,
+        text=None,
+        misfit=misfit,
+        misfits=counted if of_floats else f"{counted}; {json_fit.MISFITS}",
+        size=_jsonb,
+        key=False,
     )
 
 
-_JSON = _variant(_as_text)
 _FLOAT_ARRAYS = frozenset({"real[]", "double precision[]"})
 _FLOAT = TypeRule(
-    export=_as_text,
+    export=as_text,
     type="FLOAT",
-    cast=_try_cast("FLOAT"),
+    cast=try_cast("FLOAT"),
     text=None,
     key=False,
 )
@@ -162,24 +153,26 @@ _BASE: dict[str, TypeRule] = {
     "integer": _number(10, orderable=True),
     "bigint": _number(19, orderable=True),
     "oid": _number(10),
-    "numeric": _varchar(export=_as_text, key=False),
-    "money": _varchar(export=lambda c: f"{c}::pg_catalog.numeric::pg_catalog.text"),
+    "numeric": varchar(export=as_text, key=False),
+    "money": varchar(export=lambda c: f"{c}::pg_catalog.numeric::pg_catalog.text"),
     "real": _FLOAT,
     "double precision": _FLOAT,
     "boolean": TypeRule(
-        export=_same,
+        export=same,
         type="BOOLEAN",
-        cast=_try_cast("BOOLEAN"),
+        cast=try_cast("BOOLEAN"),
         text=lambda column: f"CASE {column} WHEN TRUE THEN 't' WHEN FALSE THEN 'f' END",
     ),
     "date": TypeRule(
-        export=_as_text,
+        export=as_text,
         type="DATE",
         cast=lambda column: f"TRY_TO_DATE({column}, 'YYYY-MM-DD')",
         text=lambda column: f"TO_VARCHAR({column}, 'YYYY-MM-DD')",
+        misfit=_out_of_range,
+        misfits=_RANGE,
         orderable=True,
     ),
-    "timestamp without time zone": _moment(_same, "", "TIMESTAMP_NTZ", _same),
+    "timestamp without time zone": _moment(same, "", "TIMESTAMP_NTZ", same),
     "timestamp with time zone": _moment(
         lambda column: f"{column} AT TIME ZONE 'UTC'",
         "+00:00",
@@ -191,23 +184,35 @@ _BASE: dict[str, TypeRule] = {
             f"pg_catalog.to_char({column}::pg_catalog.interval, 'HH24:MI:SS.US')"
         ),
         type="TIME(6)",
-        cast=_try_cast("TIME(6)"),
+        cast=try_cast("TIME(6)"),
         text=lambda column: f"TO_VARCHAR({column}, 'HH24:MI:SS.FF6')",
+        misfit=lambda column: f"{column} = '24:00:00'",
+        misfits="24:00:00",
     ),
-    "text": _varchar(),
-    "character varying": _varchar(),
-    "character": _varchar(export=_padded),
+    "text": varchar(size=same),
+    "character varying": varchar(size=same),
+    "character": varchar(export=_padded),
     # Equal whatever blanks it ends with.
-    "bpchar": _varchar(key=False),
-    "uuid": _varchar("VARCHAR(36)", orderable=True),
+    "bpchar": varchar(size=same, key=False),
+    "uuid": varchar("VARCHAR(36)", orderable=True),
     "bytea": TypeRule(
         export=lambda column: f"pg_catalog.encode({column}, 'hex')",
-        type="BINARY(67108864)",
+        type=f"BINARY({LONGEST_BINARY})",
         cast=lambda column: f"TRY_TO_BINARY({column}, 'HEX')",
         text=lambda column: f"LOWER(TO_VARCHAR({column}, 'HEX'))",
+        size=same,
     ),
-    "json": _JSON,
-    "jsonb": _JSON,
+    "json": TypeRule(
+        export=as_text,
+        type="VARIANT",
+        cast=json_fit.raw_cast,
+        text=None,
+        misfit=json_fit.raw_misfit,
+        misfits=json_fit.RAW_MISFITS,
+        size=as_text,
+        key=False,
+    ),
+    "jsonb": _variant(as_text),
     "hstore": _variant(_jsonb),
 }
 
@@ -222,26 +227,31 @@ _TEXT_TYPES = frozenset("""
 # Their values can be equal while their texts differ, so they cannot be keys.
 _LOOSE_EQUALITY = frozenset({"citext", "interval", "time with time zone"})
 _LOOSE_EQUALITY |= {"point", "box", "circle", "tsvector", "tsquery"}
+# Whose values may have a text longer than Snowflake's columns hold.
+_LONG = frozenset({"xml", "bit varying", "tsvector", "path", "polygon", "jsonpath"})
+_LONG |= {"citext", "ltree", "refcursor"}
 
 
 def rule_for(column: Column) -> TypeRule:
-    """Return the rule of a column's type.
+    """Return the rule of a column: its type's, under its mask.
 
     Raises:
         ConfigError: When the type has no rule.
     """
+    rule = _type_rule(column)
+    return masked(rule, column) if column.mask else limited(rule, column.name)
+
+
+def _type_rule(column: Column) -> TypeRule:
     if column.kind == "array":
-        if column.base_type in _FLOAT_ARRAYS:
-            # JSON prints 1e40 with all its digits; a double is what they were.
-            return _variant(_array, cast=lambda column: f"TRY_PARSE_JSON({column})")
-        return _variant(_array)
+        return _array(of_floats=column.base_type in _FLOAT_ARRAYS)
     if column.kind == "composite":
         return _variant(_jsonb)
     if column.kind == "enum":
-        return _varchar(export=_as_text)
+        return varchar(export=as_text)
     if column.kind == "range":
         # numrange '[1,2)' equals '[1.0,2)'.
-        return _varchar(export=_as_text, key=False)
+        return varchar(export=as_text, size=as_text, key=False)
     rule = _base_rule(column.base_type)
     if rule is None:
         raise ConfigError(
@@ -254,17 +264,6 @@ def rule_for(column: Column) -> TypeRule:
     return rule
 
 
-def grows(before: str, after: str) -> bool:
-    """Whether Snowflake lets a column of one type become another by itself.
-
-    Source: https://docs.snowflake.com/en/sql-reference/sql/alter-table-column
-    """
-    one, other = _SIZED.match(before), _SIZED.match(after)
-    if one is None or other is None or one["kind"] != other["kind"]:
-        return False
-    return one["scale"] == other["scale"] and int(one["size"]) <= int(other["size"])
-
-
 def _base_rule(base_type: str) -> TypeRule | None:
     numeric = _NUMERIC.match(base_type)
     if numeric:
@@ -272,8 +271,7 @@ def _base_rule(base_type: str) -> TypeRule | None:
     length = _LENGTH.match(base_type)
     if length:
         padded = base_type.startswith("character(")
-        export = _padded if padded else _same
-        return _varchar(f"VARCHAR({length.group(1)})", export=export)
+        return varchar(f"VARCHAR({length.group(1)})", _padded if padded else same)
     # A typmod such as (3) or (3) inside "timestamp(3) with time zone" narrows the
     # values, not their form.
     # Types of extensions are printed with the schema they were installed in.
@@ -281,7 +279,8 @@ def _base_rule(base_type: str) -> TypeRule | None:
     if plain in _BASE:
         return _BASE[plain]
     if plain in _TEXT_TYPES or plain.startswith("interval "):
-        return _varchar(export=_as_text, key=plain not in _LOOSE_EQUALITY)
+        size = as_text if plain in _LONG else None
+        return varchar(export=as_text, size=size, key=plain not in _LOOSE_EQUALITY)
     return None
 
 
@@ -289,5 +288,10 @@ def _numeric(precision: int, scale: int) -> TypeRule:
     # PostgreSQL allows scales below 0 and above the precision; Snowflake does not.
     digits = max(precision - min(scale, 0), scale)
     if digits > 38 or scale > 37:
-        return _varchar(export=_as_text)
-    return _number(digits, max(scale, 0))
+        return varchar(export=as_text)
+    return _number(
+        digits,
+        max(scale, 0),
+        misfit=lambda column: f"{column} = 'NaN'",
+        misfits="NaN",
+    )

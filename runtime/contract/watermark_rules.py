@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from runtime.contract.columns import INTEGERS, MOMENTS, Column
 from runtime.contract.errors import ConfigError
-from runtime.contract.specs import INTEGERS, MOMENTS, Column, TableSpec
+from runtime.contract.specs import TableSpec
 
 Wrong = Callable[..., ConfigError]
 

@@ -45,7 +45,7 @@ def newer_than(table: Table, above: str, since: str | None) -> sql.Composable:
     if units.kind(table) != "bigint":
         newer = sql.SQL("{} AND {} < 'infinity'").format(newer, column)
     if table.spec.null_watermark != "include":
-        return sql.SQL("({})").format(newer)
+        return sql.SQL("({} AND {})").format(_filter(table), newer)
     odd = _odd(table)
     if since is not None:
         # By the oldest transaction that was open then: a snapshot does not name those
@@ -54,14 +54,20 @@ def newer_than(table: Table, above: str, since: str | None) -> sql.Composable:
             f"{{}} AND {_AGE} <= {_NEXT} - pg_catalog.pg_snapshot_xmin("
             "{}::pg_catalog.pg_snapshot)::pg_catalog.text::pg_catalog.int8"
         ).format(odd, sql.Literal(since))
-    return sql.SQL("({} OR {})").format(newer, odd)
+    return sql.SQL("({} AND ({} OR {}))").format(_filter(table), newer, odd)
 
 
 def finite(table: Table) -> sql.Composable:
-    """Render the condition of every row, but what the policy excludes."""
+    """Render the condition of every row, but what filter and policy exclude."""
     if table.spec.null_watermark == "include":
-        return sql.SQL("TRUE")
-    return sql.SQL("({}) IS NOT TRUE").format(_odd(table))
+        return _filter(table)
+    return sql.SQL("{} AND ({}) IS NOT TRUE").format(_filter(table), _odd(table))
+
+
+def _filter(table: Table) -> sql.Composable:
+    """Render the config's condition of the rows to sync; it may end in a comment."""
+    where = table.contract.where
+    return sql.SQL("({}\n)").format(sql.SQL(where)) if where else sql.SQL("TRUE")
 
 
 def _odd(table: Table) -> sql.Composable:
@@ -116,11 +122,15 @@ def notice(
     cursor.execute(
         sql.SQL("""
             SELECT (SELECT pg_catalog.count(1) FROM
-                (SELECT 1 FROM {source} WHERE {odd} LIMIT {limit}) AS few),
+                (SELECT 1 FROM {source} WHERE {filter} AND {odd} LIMIT {limit}) AS few),
               late.many, COALESCE(late.lateness, 0)
             FROM ({late}) AS late
             """).format(
-            source=source, odd=_odd(table), limit=sql.Literal(limit + 1), late=late
+            source=source,
+            filter=_filter(table),
+            odd=_odd(table),
+            limit=sql.Literal(limit + 1),
+            late=late,
         )
     )
     found, many, lateness = cursor.fetchone()
@@ -153,7 +163,7 @@ def _late(table: Table, watermark: str, since: str) -> sql.Composable:
     return sql.SQL(f"""
         SELECT pg_catalog.count(1) AS many, {{distance}} AS lateness
         FROM (SELECT {{column}} AS value FROM {{source}}
-          WHERE {{column}} > ({{mark}} - {{lookback}})::{{kind}}
+          WHERE {{filter}} AND {{column}} > ({{mark}} - {{lookback}})::{{kind}}
             AND {{column}} <= {{mark}}
             AND NOT pg_catalog.pg_visible_in_snapshot(
               ({_NEXT} - {_AGE})::pg_catalog.text::pg_catalog.xid8,
@@ -161,6 +171,7 @@ def _late(table: Table, watermark: str, since: str) -> sql.Composable:
         """).format(
         distance=units.distance(table, mark, "pg_catalog.min(value)"),
         column=column,
+        filter=_filter(table),
         source=sql.Identifier(table.spec.source.schema, table.spec.source.name),
         mark=mark,
         lookback=sql.Literal(table.spec.reach),

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from psycopg2 import sql
 
-from runtime.contract.specs import INTEGERS, Table
+from runtime.contract.columns import INTEGERS
+from runtime.contract.specs import Table
 
 
 def kind(table: Table) -> str:

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 from psycopg2 import sql
 
+from runtime.contract.columns import Column, ColumnKind
 from runtime.contract.names import SourceName
-from runtime.contract.specs import Column, ColumnKind
 
 _RELATION = """
 SELECT pg_catalog.json_build_object(

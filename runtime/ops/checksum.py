@@ -12,9 +12,10 @@ by value.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runtime.contract.columns import INTEGERS, Column
 from runtime.contract.names import quote_postgres, quote_snowflake_column
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.specs import INTEGERS, Column, Table
+from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 
 # 65,536 buckets by the key's MD5: few enough to hold, and small in a large table.
@@ -116,17 +117,21 @@ def source_side(table: Table) -> Side:
     texts, values = {}, {}
     for _, column in table.contract.live:
         rule, quoted = rule_for(column), quote_postgres(column.name)
-        if rule.text is None:
-            values[column.name] = rule.export(quoted)
+        there = f"{quoted} IS NOT NULL"
+        if rule.misfit is not None and column.misfit == "null":
+            there = f"({rule.misfit(quoted)}) IS FALSE"
+        if column.mask == "null":
+            texts[column.name] = "NULL::pg_catalog.text"
+        elif rule.text is None:
+            values[column.name] = f"CASE WHEN {there} THEN {rule.export(quoted)} END"
         else:
             # concat prints what COPY prints; a cast says true for t and strips blanks.
             texts[column.name] = (
-                f"CASE WHEN {quoted} IS NOT NULL "
-                f"THEN pg_catalog.concat({rule.export(quoted)}) END"
+                f"CASE WHEN {there} THEN pg_catalog.concat({rule.export(quoted)}) END"
             )
     return Side(
         name=table.spec.source.sql,
-        where=f"{has_watermark(table)} AND {unmarked(table)}",
+        where=f"{selected(table)} AND {unmarked(table)}",
         # Collation C: the order of the hexadecimal digits as Snowflake has it.
         md5="pg_catalog.md5(pg_catalog.convert_to({}, 'UTF8')) COLLATE \"C\"",
         prefix="('x' || pg_catalog.left({}, 15))::pg_catalog.bit(60)"
@@ -138,13 +143,16 @@ def source_side(table: Table) -> Side:
     )
 
 
-def has_watermark(table: Table) -> str:
-    """Return the source's condition of every row but what `null_watermark` excludes."""
-    if table.spec.null_watermark == "include":
-        return "TRUE"
+def selected(table: Table) -> str:
+    """Return the source's condition of rows that neither policy nor filter excludes."""
+    # A line of its own: it may end in a comment.
+    filtered = f"({table.contract.where}\n)" if table.contract.where else "TRUE"
+    if table.spec.is_full or table.spec.null_watermark == "include":
+        return filtered
     watermark = quote_postgres(table.watermark.name)
     whole = table.watermark.plain_type in INTEGERS
-    return f"{watermark} IS NOT NULL" if whole else f"pg_catalog.isfinite({watermark})"
+    finite = f"pg_catalog.isfinite({watermark})"
+    return f"{filtered} AND {f'{watermark} IS NOT NULL' if whole else finite}"
 
 
 def unmarked(table: Table) -> str:
@@ -162,10 +170,11 @@ def target_side(table: Table, objects: SnowflakeObjects) -> Side:
     texts, values = {}, {}
     for _, column in table.contract.live:
         rule, quoted = rule_for(column), quote_snowflake_column(column.target)
-        if rule.text is not None:
-            texts[column.name] = rule.text(quoted)
+        if rule.text is not None or column.mask == "null":
+            text = rule.text(quoted) if rule.text else f"{quoted}::VARCHAR"
+            texts[column.name] = _or_companion(column, text)
         elif rule.type == "VARIANT":
-            values[column.name] = f"TO_JSON({quoted})"
+            values[column.name] = _or_companion(column, f"TO_JSON({quoted})")
         else:
             values[column.name] = quoted
     return Side(
@@ -178,6 +187,13 @@ def target_side(table: Table, objects: SnowflakeObjects) -> Side:
         values=values,
         key=table.spec.key,
     )
+
+
+def _or_companion(column: Column, text: str) -> str:
+    """What did not fit stands beside the column, as it was exported."""
+    if column.companion is None:
+        return text
+    return f"COALESCE({text}, {quote_snowflake_column(column.companion)})"
 
 
 def _parts(table: Table, texts: dict[str, str]) -> dict[str, str]:

@@ -3,7 +3,8 @@
 A column is its number in PostgreSQL. Places in files are append-only: what is gone
 keeps its place as dropped, what comes takes a new one at the end. A column stays where
 it is while its name and the type of its target stay, or the type only grows. One that
-has become another (renamed, of another type, dropped and added again) is a new column.
+has become another (renamed on either side, masked otherwise, of another type, dropped
+and added again) is a new column.
 
 Snowflake changes no column's type and the target has one column of a name. So what
 comes back under a name that was in use waits for the refresh after this one: until
@@ -14,9 +15,11 @@ from collections.abc import Iterator
 
 import msgspec
 
+from runtime.contract.columns import Column
 from runtime.contract.errors import ConfigError, ConfigErrors
-from runtime.contract.specs import Column, TableContract, TableSpec
-from runtime.contract.type_map import grows, rule_for
+from runtime.contract.specs import TableContract, TableSpec
+from runtime.contract.type_map import rule_for
+from runtime.contract.type_rule import grows
 
 
 def continued(
@@ -59,7 +62,7 @@ def continued(
 
 def _stays(old: Column, now: Column) -> bool:
     """Whether files and target of the former column serve the one it is now."""
-    if now.name != old.name:
+    if (now.name, now.target, now.mask) != (old.name, old.target, old.mask):
         return False
     try:
         one, other = rule_for(old), rule_for(now)

@@ -22,6 +22,7 @@ from runtime.contract.specs import Table, TableContract, TableSpec
 from runtime.ops.catalog import read_relation
 from runtime.ops.discover import contract_of
 from runtime.ops.files import exclusive, write_all
+from runtime.ops.filters import check_filter
 from runtime.ops.selection import select_specs
 from runtime.ops.source import told
 
@@ -119,6 +120,10 @@ def _add(
     return _written(config, found, {config: text.encode()})
 
 
+# What most contracts have nothing to say of.
+_UNTOLD = {"where": None, "rename": None, "mask": None, "misfit": "fail"}
+
+
 class _Case(NamedTuple):
     table: Table
     former: TableContract | None
@@ -139,6 +144,7 @@ def _discovered(config: Path, connection: Any, specs: Sequence[TableSpec]) -> Fo
                 former = _former(path, spec)
                 relation = read_relation(cursor, spec.source)
                 contract = contract_of(relation, spec, former, str(path))
+                check_filter(cursor, spec)
                 found[spec.source] = _Case(
                     Table(spec=spec, contract=contract),
                     former,
@@ -227,4 +233,9 @@ def _written(
 
 def _text(contract: TableContract) -> bytes:
     plain = msgspec.to_builtins(contract)
+    for each in (plain, *plain["columns"]):
+        for key in [
+            key for key in _UNTOLD if key in each and each[key] == _UNTOLD[key]
+        ]:
+            del each[key]
     return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.rules import contract_problems
-from runtime.contract.specs import Column, TableContract, TableSpec
+import msgspec
+
+from runtime.contract.column_rules import wishes
+from runtime.contract.columns import Column
+from runtime.contract.specs import TableContract, TableSpec
 from runtime.ops.catalog import FoundIndex, Relation
 from runtime.ops.continued import continued
 
@@ -51,6 +55,7 @@ def contract_of(
         )
     else:
         contract = continued(former, found, spec)
+    contract = msgspec.structs.replace(contract, where=spec.where)
     problems.extend(_unknown_names(relation, spec))
     problems.extend(contract_problems(contract, spec, where))
     if not set(spec.key) - {column.name for column in found}:
@@ -125,7 +130,7 @@ def _storage_problems(relation: Relation, spec: TableSpec) -> Iterator[ConfigErr
 def _selected(relation: Relation, spec: TableSpec) -> tuple[Column, ...]:
     """Return the columns that the entry asks for, in the table's order."""
     return tuple(
-        column.contract
+        msgspec.structs.replace(column.contract, **wishes(column.name, spec))
         for column in relation.columns
         if column.name not in spec.exclude
         and (spec.columns is None or column.name in spec.columns)
@@ -133,17 +138,18 @@ def _selected(relation: Relation, spec: TableSpec) -> tuple[Column, ...]:
 
 
 def _unknown_names(relation: Relation, spec: TableSpec) -> Iterator[ConfigError]:
-    """A misspelt name in `exclude` would send a column that was meant to stay."""
+    """A misspelt name would send a column, or its clear values, that should stay."""
     names = [column.name for column in relation.columns]
-    for name in spec.exclude:
-        if name not in names:
-            yield ConfigError(
-                "exclude names a column the table does not have",
-                subject=spec.table_name,
-                got=name,
-                allowed=", ".join(names),
-                remedy="correct the name or remove it",
-            )
+    for key in ("exclude", "masks", "misfits", "rename"):
+        for name in getattr(spec, key):
+            if name not in names:
+                yield ConfigError(
+                    f"{key} names a column the table does not have",
+                    subject=spec.table_name,
+                    got=name,
+                    allowed=", ".join(names),
+                    remedy="correct the name or remove it",
+                )
 
 
 def key_gaps(relation: Relation, spec: TableSpec) -> tuple[list[str], bool]:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.contract.columns import MOMENTS
 from runtime.contract.names import quote_postgres
-from runtime.contract.specs import MOMENTS, Table
+from runtime.contract.specs import Table
 from runtime.ops.catalog import FoundColumn, Relation
 from runtime.ops.findings import Report, Severity
 from runtime.ops.moving import movers

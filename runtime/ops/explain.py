@@ -13,12 +13,13 @@ import psycopg2
 from msgspec import Struct
 from psycopg2 import sql
 
+from runtime.contract.columns import Column
 from runtime.contract.errors import ConfigError, SourceError
 from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_cleaning import KEPT_DAYS
 from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
-from runtime.contract.specs import Column, Table
+from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 from runtime.ops.checksum import source_side, target_side
 from runtime.ops.compare import parser, same
@@ -233,8 +234,7 @@ class Explaining:
         names = [*side.parts, *side.values]
         for name, one, other in zip(names, source[2:], target[2:], strict=True):
             if name in side.values:
-                parse = parser(types[name])
-                one, other = parse(one), parse(other)
+                one, other = map(parser(types[name]), (one, other))
             if not same(one, other):
                 found.append(name)
         return tuple(found)

@@ -7,8 +7,8 @@ insertion serves tables whose rows never change.
 import re
 from typing import Any
 
+from runtime.contract.columns import INTEGERS, MOMENTS
 from runtime.contract.names import SourceName
-from runtime.contract.specs import INTEGERS, MOMENTS
 from runtime.ops.catalog import FoundColumn, Relation
 from runtime.ops.epochs import unit_of
 

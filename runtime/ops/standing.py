@@ -30,12 +30,13 @@ from msgspec import Struct
 from psycopg2 import sql
 
 from runtime.contract.aurora_sql import SNAPSHOT_STAMP, full_stamp
+from runtime.contract.columns import INTEGERS
 from runtime.contract.errors import SourceError
 from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
 from runtime.contract.snowflake_names import SYNC
-from runtime.contract.specs import INTEGERS, Table
+from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
-from runtime.ops.checksum import has_watermark, unmarked
+from runtime.ops.checksum import selected, unmarked
 from runtime.ops.source import told
 from runtime.ops.warehouse import Progress, Warehouse
 
@@ -49,7 +50,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     Attributes:
         through: M, as PostgreSQL prints it.
         source: `due`, `newer` (not due yet), `loose` (without watermark), `marked` (as
-            deleted), or `excluded` (by `null_watermark`).
+            deleted), or `excluded` (by `where` or `null_watermark`).
         target_group: `due` or `newer`, by the target's own watermark.
         target: `due`, `changed` (since V), or `gone` (marked as deleted since V).
         target_rows: Condition of the target's rows that have one of these.
@@ -219,17 +220,19 @@ def _written_before(xmax: int) -> str:
 
 
 def _source(table: Table, late: str) -> str:
+    excluded = f"({selected(table)}) IS NOT TRUE"
     if table.spec.is_full:
         marked = f"({unmarked(table)}) IS NOT TRUE"
         return (
-            f"CASE WHEN {late} THEN 'newer' WHEN {marked} THEN 'marked' ELSE 'due' END"
+            f"CASE WHEN {excluded} THEN 'excluded' WHEN {late} THEN 'newer' "
+            f"WHEN {marked} THEN 'marked' ELSE 'due' END"
         )
     watermark = quote_postgres(table.watermark.name)
     loose = f"{watermark} IS NULL"
     if table.watermark.plain_type.startswith(("timestamp", "date")):
         loose += f" OR {watermark} = '-infinity'"
     return (
-        f"CASE WHEN {has_watermark(table)} IS NOT TRUE THEN 'excluded' "
+        f"CASE WHEN {excluded} THEN 'excluded' "
         f"WHEN {late} THEN 'newer' "
         f"WHEN ({unmarked(table)}) IS NOT TRUE THEN "
         f"CASE WHEN {loose} THEN 'newer' ELSE 'marked' END "

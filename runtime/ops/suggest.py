@@ -11,12 +11,14 @@ from typing import Any, Literal
 import psycopg2
 from msgspec import Struct
 
+from runtime.contract.columns import INTEGERS, MOMENTS
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import convert
 from runtime.contract.names import SourceName
 from runtime.contract.rules import spec_problems
-from runtime.contract.specs import INTEGERS, MOMENTS, TableSpec
-from runtime.contract.type_map import TypeRule, rule_for
+from runtime.contract.specs import TableSpec
+from runtime.contract.type_map import rule_for
+from runtime.contract.type_rule import TypeRule
 from runtime.contract.watermark_rules import changes_clocks
 from runtime.ops.catalog import FoundColumn, FoundIndex, Relation, read_relation
 from runtime.ops.discover import contract_of

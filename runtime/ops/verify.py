@@ -54,7 +54,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
         newer_rows: Rows of the source that are not due yet: above `merged_through`,
             or without watermark and different.
         changed_rows: Rows that the target has in a version newer than the snapshot.
-        excluded_rows: Rows of the source that its `null_watermark` leaves behind.
+        excluded_rows: Rows that its `where` or `null_watermark` leaves behind.
         source_checksum: Sum over the source's rows.
         target_checksum: Sum over the target's rows.
         by_checksum: Columns that the sums cover.

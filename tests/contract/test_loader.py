@@ -15,9 +15,8 @@ from runtime.contract.loader import (
     load_tables,
     read_json,
 )
-from runtime.contract.rules import AVAILABLE
 from runtime.contract.specs import TableContract, TableSpec
-from tests.factories import make_column, make_contract, make_entry
+from tests.factories import ORDERS, make_column, make_contract, make_entry, treated
 
 KEYS = [field.name for field in msgspec.structs.fields(TableSpec)]
 
@@ -80,10 +79,12 @@ def test_a_good_value_of_every_key_arrives(folder):
         "deleted_col": None,
         "reconcile_interval": "P7D",
         "max_delete_fraction": 0.5,
-        "columns": ["order_id", "status", "updated_at"],
+        "columns": ["order_id", "status", "updated_at", "note", "total"],
         "exclude": [],
-        "masks": {},
-        "where": None,
+        "rename": {"status": "State"},
+        "masks": {"note": "truncate:3"},
+        "misfits": {"total": "null"},
+        "where": "order_id > 0",
         "target_schema": "shop",
         "target_table": "OrderFacts",
         "clustering": ["status"],
@@ -91,13 +92,16 @@ def test_a_good_value_of_every_key_arrives(folder):
         "merge_interval": "PT10S",
     }
     assert set(values) == set(KEYS)
-    folder.contract()
+    columns = (*ORDERS, ("note", "text"), ("total", "numeric(9,2)"))
+    spec = msgspec.convert(values, TableSpec)
+    frozen = treated(make_contract(columns), spec)
+    folder.contract().write_bytes(msgspec.json.encode(frozen))
     (table,) = load_tables(folder.entries(values))
     arrived = msgspec.to_builtins(table.spec)
     assert {key: arrived[key] for key in values} == {
         **values,
         "primary_key": ("status", "order_id"),
-        "columns": ("order_id", "status", "updated_at"),
+        "columns": ("order_id", "status", "updated_at", "note", "total"),
         "clustering": ("status",),
         "exclude": (),
         # The same durations, as the library spells them.
@@ -127,7 +131,9 @@ WRONG_FORM = {
     "max_delete_fraction": 1.5,
     "columns": "order_id",
     "exclude": [1],
+    "rename": {"status": ""},
     "masks": {"status": "rot13"},
+    "misfits": {"status": "ignore"},
     "where": 1,
     "target_schema": "",
     "target_table": "",
@@ -169,21 +175,6 @@ def test_an_unknown_key_is_told_with_those_there_are(folder):
     (problem,) = problems(load_specs, folder.entries(make_entry(watermark="x")))
     assert problem.fact == "unknown key 'watermark'"
     assert problem.allowed == ", ".join(KEYS)
-
-
-NOT_YET = {
-    "masks": {"status": "hash"},
-    "where": "status <> 'draft'",
-}
-
-
-@pytest.mark.parametrize("key", AVAILABLE)
-def test_a_key_that_does_nothing_yet_is_refused_not_ignored(folder, key):
-    entry = make_entry(**{key: NOT_YET[key]})
-    (problem,) = problems(load_specs, folder.entries(entry))
-    assert problem.fact == f"key {key!r} asks for something that is not available yet"
-    assert problem.got == NOT_YET[key]
-    assert problem.remedy == "leave the key out for now"
 
 
 WRONG_VALUE = [

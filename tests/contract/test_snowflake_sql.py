@@ -265,7 +265,7 @@ def test_no_source_column_can_be_mistaken_for_ours():
     """Inside the block columns go by place; their names stand in the target alone."""
     ours = re.compile(
         r"(file_name|file_row|stamp|width|misfit|place|wins|loaded|applied|span"
-        r"|first_row|last_row"
+        r"|first_row|last_row|nulled"
         r"|[cv]\d+)\Z"
     )
     quarantine, receipts, merge = map(parse, statements(TABLES["hostile names"])[:3])

@@ -6,7 +6,9 @@ import pytest
 from sqlglot import exp, parse_one
 
 from runtime.contract.errors import ConfigError
-from runtime.contract.type_map import TEXT_TYPE, grows, rule_for
+from runtime.contract.type_map import rule_for
+from runtime.contract.type_rule import TEXT_TYPE
+from runtime.contract.type_rule import grows
 from tests.factories import make_column
 
 # type -> (Snowflake type, orderable, may be a key)

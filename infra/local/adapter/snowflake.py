@@ -6,7 +6,7 @@ from infra.local.adapter.site import Handler, Inputs, Made, Site
 from infra.local.adapter.snowflake_text import made, name_of, options, render
 from infra.local.parts import LocalError
 from runtime.contract.names import literal, quote_snowflake
-from runtime.contract.type_map import grows
+from runtime.contract.type_rule import grows
 
 
 def _file_format(kind: str) -> Handler:

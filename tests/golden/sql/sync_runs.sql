@@ -15,6 +15,7 @@ receipts AS (
     SUM(rows_applied)::NUMBER(19,0) AS rows_applied,
     SUM(rows_superseded)::NUMBER(19,0) AS rows_superseded,
     SUM(rows_quarantined)::NUMBER(19,0) AS rows_quarantined,
+    SUM(values_nulled)::NUMBER(19,0) AS values_nulled,
     COUNT_IF(NOT complete) AS files_open, MAX(merged_at) AS merged_at
   FROM SHOP_DEV.SYNC.SYNC_FILES
   GROUP BY table_name, seq
@@ -26,6 +27,7 @@ SELECT m.table_name, m.seq, m.run, m.mode, m.generation, m.low, m.high,
   COALESCE(r.rows_applied, 0) AS rows_applied,
   COALESCE(r.rows_superseded, 0) AS rows_superseded,
   COALESCE(r.rows_quarantined, 0) AS rows_quarantined,
+  COALESCE(r.values_nulled, 0) AS values_nulled,
   r.merged_at, COALESCE(r.files_open, 0) = 0 AS complete
 FROM manifests AS m
 LEFT JOIN receipts AS r ON r.table_name = m.table_name AND r.seq = m.seq

@@ -13,6 +13,7 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
+      0 AS nulled,
       CASE
       WHEN v1 IS NULL THEN 1
       WHEN v2 IS NULL THEN 2
@@ -56,7 +57,8 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
   FROM typed
   WHERE misfit IS NOT NULL;
 INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
-  (table_name, file_name, first_row, last_row, rows_applied, merged_at)
+  (table_name, file_name, first_row, last_row, rows_applied,
+   values_nulled, merged_at)
   WITH raw AS (
     SELECT file_name, file_row, SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) AS stamp,
       SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) AS width,
@@ -67,6 +69,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
+      0 AS nulled,
       CASE
       WHEN v1 IS NULL THEN 1
       WHEN v2 IS NULL THEN 2
@@ -78,25 +81,25 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
     FROM raw
   ),
   ranked AS (
-    SELECT file_name, file_row, stamp, misfit, v1, v2,
+    SELECT file_name, file_row, stamp, misfit, nulled, v1, v2,
       ROW_NUMBER() OVER (PARTITION BY misfit IS NULL, v1, v2 ORDER BY stamp DESC NULLS LAST, file_name, file_row) AS place
     FROM typed
   ),
   judged AS (
     SELECT r.file_name, r.file_row, r.misfit IS NULL AND r.place = 1
-      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins
+      AND r.stamp > COALESCE(t._sync_stamp, '') AS wins, r.nulled
     FROM ranked AS r
     LEFT JOIN SHOP_DEV.PUBLIC.ORDER_LINES AS t
       ON t.order_id = r.v1 AND t.line_no = r.v2
     UNION ALL
-    SELECT file_name, file_row, FALSE AS wins
+    SELECT file_name, file_row, FALSE AS wins, 0 AS nulled
     FROM SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS_STREAM
     WHERE NOT LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
   ),
   counted AS (
     SELECT file_name, COUNT(DISTINCT file_row) AS loaded,
       MIN(file_row) AS first_row, MAX(file_row) AS last_row,
-      COUNT_IF(wins) AS applied
+      COUNT_IF(wins) AS applied, SUM(IFF(wins, nulled, 0)) AS nulled
     FROM judged
     GROUP BY file_name
   ),
@@ -121,6 +124,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
   )
   SELECT 'public.order_items', s.file_name, s.first_row,
     s.last_row, IFF(s.first_row = n.first_row, n.applied, 0),
+    IFF(s.first_row = n.first_row, n.nulled, 0)::NUMBER(19,0),
     CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6)
   FROM spans AS s
   JOIN counted AS n ON n.file_name = s.file_name;
@@ -136,6 +140,7 @@ USING (
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
+      0 AS nulled,
       CASE
       WHEN v1 IS NULL THEN 1
       WHEN v2 IS NULL THEN 2
