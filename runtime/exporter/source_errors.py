@@ -91,6 +91,14 @@ def _wrapped(error: psycopg2.Error, subject: str, exporting: bool) -> SyncError:
             subject=subject,
             remedy="check the cluster's s3Export role, its policy and the KMS key",
         )
+    if exporting and code.startswith("22"):
+        return SourceError(
+            f"Aurora refuses a value: {text}",
+            subject=subject,
+            got=f"SQLSTATE {code}",
+            remedy="correct the row, or the entry's where; a column whose values are "
+            "too long can be left behind with exclude or cut by a truncate mask",
+        )
     return SourceError(
         f"Aurora refuses: {text}",
         subject=subject,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from infra.local.snowflake.bodies import read_block
+from runtime.contract.names import quote_snowflake
 from runtime.contract.snowflake_names import (
     LANDING,
     SnowflakeColumn,
@@ -56,7 +57,9 @@ class Pipeline:
         self.run(f"CREATE STREAM {stream} ON TABLE {self.landing} APPEND_ONLY = TRUE")
 
     def _create(self, name: str, columns: Iterable[SnowflakeColumn]) -> None:
-        typed = ", ".join(f"{each.name} {each.type}" for each in columns)
+        typed = ", ".join(
+            f"{quote_snowflake(each.name)} {each.type}" for each in columns
+        )
         self.run(f"CREATE TABLE {name} ({typed})")
 
     def run(self, sql: str) -> list[Any]:
@@ -125,6 +128,14 @@ class Pipeline:
             f"complete FROM ANALYTICS.SYNC.SYNC_FILES WHERE file_name = '{file}'"
         )
         return (*map(int, counts), complete)
+
+    def nulled(self, file: str) -> int:
+        """Return how many values of a file are NULL by their column's rule."""
+        [(found,)] = self.run(
+            "SELECT values_nulled FROM ANALYTICS.SYNC.SYNC_FILES "
+            f"WHERE file_name = '{file}'"
+        )
+        return int(found)
 
     def overdue(self, column: str = "file_name") -> list[Any]:
         """Return a column of what waits to be loaded again."""

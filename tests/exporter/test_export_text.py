@@ -6,10 +6,12 @@ from io import StringIO
 import pytest
 
 from runtime.contract.dialect import DIALECT
-from runtime.contract.errors import ConfigError
+from runtime.contract.errors import ConfigError, SourceError
+from runtime.contract.names import quote_postgres
+from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 from tests.exporter.conftest import Scene
-from tests.factories import make_column
+from tests.factories import make_column, treated
 
 TEXTS = {
     "SMALLINT": {"-32768": "-32768"},
@@ -212,3 +214,59 @@ def test_a_refused_type_is_named_with_its_column(name):
     with pytest.raises(ConfigError, match="'odd'.*exclude") as caught:
         rule_for(make_column(1, "odd", name))
     assert caught.value.got == name
+
+
+LONG = {
+    "TEXT": "repeat('x', 134217729)",
+    "BYTEA": "convert_to(repeat('x', 67108865), 'UTF8')",
+}
+FITTING = {
+    "TEXT": "repeat('é', 67108864)",
+    "JSONB": "to_jsonb(repeat('x', 100000))",
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_value_over_snowflakes_limit_stops_its_table_by_name(scene, name):
+    table = holding(scene, name, LONG[name])
+    with pytest.raises(SourceError) as caught:
+        scene.load(table)
+    assert "column v's has a value of over " in str(caught.value)
+    assert "exclude" in caught.value.remedy and "truncate" in caught.value.remedy
+    assert scene.manifests(table) == ()
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_a_value_up_to_the_limit_is_exported_whole(scene, name):
+    table = holding(scene, name, FITTING[name])
+    with scene.source() as source:
+        source.cursor.execute(
+            f"SELECT pg_catalog.octet_length({export_of(table)}) FROM public.x"
+        )
+        assert source.cursor.fetchone()[0] >= 100_000
+
+
+def test_a_mask_that_cuts_lets_a_long_value_through(scene):
+    table = holding(scene, "TEXT", LONG["TEXT"], masks={"v's": "truncate:3"})
+    table = Table(spec=table.spec, contract=treated(table.contract, table.spec))
+    scene.load(table)
+    assert scene.rows(*scene.manifests(table))[0][1] == "xxx"
+
+
+def holding(scene: Scene, name: str, value: str, **keys: object) -> Table:
+    """Make a table with one value, in a column whose name needs care."""
+    table = scene.table(
+        f'CREATE TABLE public.x (k INT PRIMARY KEY, "v\'s" {name}, '
+        "updated_at TIMESTAMPTZ)",
+        table_name="public.x",
+        primary_key="k",
+        **keys,
+    )
+    scene.sql(f"INSERT INTO x VALUES (1, {value}, NOW() - INTERVAL '1 h')")
+    return table
+
+
+def export_of(table: Table) -> str:
+    column = table.contract.column("v's")
+    assert column is not None
+    return rule_for(column).export(quote_postgres("v's"))
