@@ -76,8 +76,7 @@ def synced(outcome: "SyncOutcome") -> Iterator[str]:
         yield f"{outcome.table}: {plural(outcome.keys_exported, 'key')} compared"
     if outcome.held_by is not None:
         yield str(held(outcome.table, outcome.held_by))
-    if outcome.rows_quarantined:
-        yield str(quarantined(outcome.table, outcome.rows_quarantined))
+    yield from map(str, misfits(outcome.table, outcome))
     yield from map(str, drift(outcome.table, outcome.drift))
 
 
@@ -99,10 +98,14 @@ def late(table: str, run: "LastRun | None") -> Iterator[Note]:
         yield Note(table, what, "set a longer lookback: later ones are not seen")
 
 
-def quarantined(table: str, rows: int) -> Note:
-    """Say where rows are whose values do not fit."""
-    what = f"{plural(rows, 'row')} in quarantine"
-    return Note(table, what, "see table SYNC.QUARANTINE in Snowflake")
+def misfits(table: str, run: "SyncOutcome | LastRun") -> Iterator[Note]:
+    """Say what became of values that do not fit."""
+    if run.rows_quarantined:
+        what = f"{plural(run.rows_quarantined, 'row')} in quarantine"
+        yield Note(table, what, "see table SYNC.QUARANTINE in Snowflake")
+    if run.values_nulled:
+        what = f"{plural(run.values_nulled, 'value')} that did not fit became NULL"
+        yield Note(table, what, 'as "misfits" has it; with text they would be kept')
 
 
 def failed(table: str, error: Mapping[str, Any]) -> str:

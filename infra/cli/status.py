@@ -144,8 +144,8 @@ def notes(status: "TableStatus") -> Iterator[render.Note]:
         yield render.Note(table, what, remedy or "see the function's log")
     if status.held_by is not None:
         yield render.held(table, status.held_by)
-    if status.last_run is not None and status.last_run.rows_quarantined:
-        yield render.quarantined(table, status.last_run.rows_quarantined)
+    if status.last_run is not None:
+        yield from render.misfits(table, status.last_run)
     yield from render.late(table, status.last_run)
     yield from render.drift(table, status.drift)
     if status.deletes is not None and status.deletes.decision == "braked":

@@ -36,6 +36,7 @@ class LastRun(Struct, frozen=True, kw_only=True):
     rows_applied: int = 0
     rows_superseded: int = 0
     rows_quarantined: int = 0
+    values_nulled: int = 0
     files: int = 0
     bytes: int = 0
     late_rows: int = 0
@@ -250,6 +251,7 @@ def _last_run(last: dict[str, Any] | None, run: MergedRun | None) -> LastRun | N
         rows_applied=counted.rows_applied if counted else 0,
         rows_superseded=counted.rows_superseded if counted else 0,
         rows_quarantined=counted.rows_quarantined if counted else 0,
+        values_nulled=counted.values_nulled if counted else 0,
         files=last["files"],
         bytes=last["bytes"],
         late_rows=last.get("late_rows", 0),

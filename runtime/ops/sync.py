@@ -21,7 +21,7 @@ from runtime.contract.records import RunResult
 from runtime.contract.specs import Table
 from runtime.ops.invoke import Exporter, FunctionError
 from runtime.ops.ledger import LedgerReader
-from runtime.ops.warehouse import Progress, Warehouse
+from runtime.ops.warehouse import COUNTED, Progress, Warehouse
 
 AT_ONCE = 4
 # Snowflake is asked often at first, then less and less.
@@ -64,6 +64,7 @@ class SyncOutcome(Struct, frozen=True, kw_only=True):
     rows_applied: int = 0
     rows_superseded: int = 0
     rows_quarantined: int = 0
+    values_nulled: int = 0
     files: int = 0
     bytes: int = 0
     keys_exported: int | None = None
@@ -215,13 +216,8 @@ class Syncing:
         seqs += [each.after + 1 for each in merge.results if each.after is not None]
         if seqs:
             runs = warehouse.runs(merge.table, min(seqs), max(seqs))
-            outcome = msgspec.structs.replace(
-                outcome,
-                rows_loaded=sum(run.rows_loaded for run in runs),
-                rows_applied=sum(run.rows_applied for run in runs),
-                rows_superseded=sum(run.rows_superseded for run in runs),
-                rows_quarantined=sum(run.rows_quarantined for run in runs),
-            )
+            counts = {name: sum(getattr(run, name) for run in runs) for name in COUNTED}
+            outcome = msgspec.structs.replace(outcome, **counts)
         through = merge.seen.merged_through if merge.seen else None
         self._end(msgspec.structs.replace(outcome, merged_through=through))
 

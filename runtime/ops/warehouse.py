@@ -23,6 +23,14 @@ _MISSING = 2003
 # https://docs.snowflake.com/en/sql-reference/functions/task_history
 _COPY_MINUTES = 13 * 24 * 60
 _TASK_MINUTES = 24 * 60
+# What receipts count of a run.
+COUNTED = (
+    "rows_loaded",
+    "rows_applied",
+    "rows_superseded",
+    "rows_quarantined",
+    "values_nulled",
+)
 
 
 class MergedRun(Struct, frozen=True, kw_only=True):
@@ -39,6 +47,7 @@ class MergedRun(Struct, frozen=True, kw_only=True):
         rows_applied: Rows that were inserted or replaced an older version.
         rows_superseded: Rows that a newer version had already replaced.
         rows_quarantined: Rows with a value that does not fit.
+        values_nulled: Values that do not fit and are NULL by their column's rule.
         complete: Whether every promised row is accounted for.
     """
 
@@ -52,6 +61,7 @@ class MergedRun(Struct, frozen=True, kw_only=True):
     rows_applied: int
     rows_superseded: int
     rows_quarantined: int
+    values_nulled: int
     complete: bool
 
 

@@ -197,3 +197,119 @@ class TestAdd:
         source.config.write_text('{"tables": 5}')
         text = problems(add, source.config, None, self.entry(source))
         assert "is not a sync config" in text
+
+
+class TestTreatment:
+    """What the entry does to rows and columns is checked with Aurora, then frozen."""
+
+    @pytest.fixture
+    def one(self, source):
+        source.sql("CREATE TABLE {s}.a (" + COLUMNS + ", mail TEXT, born DATE)")
+        source.sql("CREATE TABLE {s}.b (" + COLUMNS + ")")
+        return source
+
+    def test_it_stands_in_the_contract_and_only_where_there_is_something_to_say(
+        self, one
+    ):
+        one.write_config(
+            {
+                "table_name": "a",
+                "where": "mail <> ''",
+                "masks": {"mail": "hash"},
+                "misfits": {"born": "text"},
+                "rename": {"born": "birthday"},
+            },
+            {"table_name": "b"},
+        )
+        refresh(one.config, one.session)
+        assert len(load_tables(one.config)) == 2
+        raw = json.loads(files(one)[f"contracts/{one.schema}.a.json"])
+        assert raw["where"] == "mail <> ''"
+        said = [
+            {key: column.get(key) for key in ("mask", "misfit", "rename")}
+            for column in raw["columns"][2:]
+        ]
+        assert said == [
+            {"mask": "hash", "misfit": None, "rename": None},
+            {"mask": None, "misfit": "text", "rename": "birthday"},
+        ]
+        plain = files(one)[f"contracts/{one.schema}.b.json"].decode()
+        for key in ("mask", "misfit", "rename", "where"):
+            assert key not in plain
+
+    @pytest.mark.parametrize("key", ["exclude", "masks", "misfits", "rename"])
+    def test_a_misspelt_column_is_told(self, one, key):
+        value = {"masks": "hash", "misfits": "text", "rename": "x"}.get(key)
+        names = {"mial": value} if value else ["mial"]
+        one.write_config({"table_name": "a", key: names})
+        told = problems(refresh, one.config, one.session)
+        assert f"{key} names a column the table does not have; got 'mial'" in told
+
+    @pytest.mark.parametrize(
+        "where",
+        [
+            "mail",
+            "nothing = 1",
+            "mail = ",
+            "mail = 'x') OR (mail = 'y'",
+            "TRUE; DROP TABLE x",
+            "count(*) > 1",
+            "mail = 1",
+        ],
+    )
+    def test_what_is_no_condition_is_told_in_aurora_words(self, one, where):
+        one.write_config({"table_name": "a", "where": where}, {"table_name": "b"})
+        told = problems(refresh, one.config, one.session)
+        assert f"{one.schema}.a: where is no condition" in told
+        assert list(files(one)) == ["sync_config.json"]
+
+    @pytest.mark.parametrize(
+        "where",
+        [
+            "EXISTS (SELECT 1 FROM {s}.b WHERE b.id = a.id)",
+            "id IN (SELECT id FROM {s}.b)",
+            "id > (SELECT 5)",
+        ],
+    )
+    def test_what_asks_other_tables_is_refused(self, one, where):
+        """A change there moves no watermark here."""
+        where = where.replace("{s}", one.schema)
+        one.write_config({"table_name": "a", "where": where})
+        assert "where has a subquery" in problems(refresh, one.config, one.session)
+
+    @pytest.mark.parametrize(
+        "where", ["mail <> 'x' -- all", "born > now() - INTERVAL '1 y'", "id % 2 = 0"]
+    )
+    def test_a_condition_on_the_row_is_accepted(self, one, where):
+        one.write_config({"table_name": "a", "where": where})
+        assert refresh(one.config, one.session)[0].change == "created"
+
+    def test_another_mask_or_name_is_another_column(self, one):
+        """Its old values leave the target before the new ones come."""
+        one.write_config({"table_name": "a", "masks": {"mail": "hash"}})
+        refresh(one.config, one.session)
+        one.write_config({"table_name": "a", "masks": {"mail": "redact"}})
+        (first,) = refresh(one.config, one.session)
+        assert (first.dropped, first.waiting) == (("mail",), ("mail",))
+        assert len(load_tables(one.config)) == 1
+        (second,) = refresh(one.config, one.session)
+        assert (second.added, second.waiting) == (("mail",), ())
+        keys = {"masks": {"mail": "redact"}, "rename": {"born": "birthday"}}
+        one.write_config({"table_name": "a", **keys})
+        (third,) = refresh(one.config, one.session)
+        assert third.waiting == ()
+        columns = one.contract("a").columns
+        assert [(c.name, c.dropped, c.target) for c in columns[2:]] == [
+            ("mail", True, "MAIL"),
+            ("born", True, "BORN"),
+            ("mail", False, "MAIL"),
+            ("born", False, "BIRTHDAY"),
+        ]
+
+    def test_another_rule_for_misfits_keeps_the_columns_place(self, one):
+        one.write_config({"table_name": "a"})
+        refresh(one.config, one.session)
+        one.write_config({"table_name": "a", "misfits": {"born": "text"}})
+        (done,) = refresh(one.config, one.session)
+        assert (done.change, done.added, done.dropped) == ("changed", (), ())
+        assert one.contract("a").columns[3].misfit == "text"

@@ -39,6 +39,7 @@ RUN = MergedRun(
     rows_loaded=7,
     rows_applied=4,
     rows_superseded=2,
+    values_nulled=3,
     rows_quarantined=1,
     complete=True,
 )
@@ -70,6 +71,7 @@ def test_the_keys_that_others_rely_on():
         "rows_loaded": 7,
         "rows_applied": 4,
         "rows_superseded": 2,
+        "values_nulled": 3,
         "rows_quarantined": 1,
         "files": 1,
         "bytes": 70,

@@ -112,6 +112,7 @@ class Snowflake(Warehouse):
                 rows_loaded=5,
                 rows_applied=3,
                 rows_superseded=1,
+                values_nulled=0,
                 rows_quarantined=1,
                 complete=True,
             )
@@ -163,6 +164,7 @@ def test_without_wait_the_export_is_all():
         "rows_loaded": 0,
         "rows_applied": 0,
         "rows_superseded": 0,
+        "values_nulled": 0,
         "rows_quarantined": 0,
         "files": 1,
         "bytes": 10,
