@@ -32,6 +32,8 @@ _RETRY = {
     errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
 }
 
+_NOT_INSTALLED = (errorcodes.INVALID_SCHEMA_NAME, errorcodes.UNDEFINED_FUNCTION)
+
 
 @contextmanager
 def told(subject: str, exporting: bool = False) -> Iterator[None]:
@@ -66,6 +68,13 @@ def _wrapped(error: psycopg2.Error, subject: str, exporting: bool) -> SyncError:
             subject=subject,
             remedy="run the administrator's statements for this table again; where it "
             "has row security, let the exporter's role see every row",
+        )
+    if exporting and code in _NOT_INSTALLED:
+        return SourceError(
+            f"Aurora lacks what an export calls: {text}",
+            subject=subject,
+            remedy="run `aurora-sync doctor`: it prints the administrator's statements "
+            "for the extension aws_s3 and for hash masks",
         )
     if code in (errorcodes.UNDEFINED_TABLE, errorcodes.INVALID_SCHEMA_NAME):
         return DriftError(

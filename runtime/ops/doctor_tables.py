@@ -9,6 +9,7 @@ from msgspec import structs
 
 from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
 from runtime.contract.errors import ConfigErrors
+from runtime.contract.masks import HASH_FUNCTION, hash_statements
 from runtime.contract.names import quote_postgres
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
@@ -43,6 +44,16 @@ SELECT pg_catalog.has_schema_privilege(r.oid, c.relnamespace, 'USAGE'),
   pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT')
 FROM pg_catalog.pg_class AS c, pg_catalog.pg_roles AS r
 WHERE c.oid = %s AND r.rolname = %s
+"""
+
+
+# No row without the role; the function may be missing with its schema.
+_MAY_HASH = """
+SELECT COALESCE(pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE'), FALSE)
+  AND pg_catalog.has_schema_privilege(r.oid, f.pronamespace, 'USAGE')
+FROM pg_catalog.pg_roles AS r
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = pg_catalog.to_regprocedure(%s)
+WHERE r.rolname = %s
 """
 
 
@@ -146,9 +157,19 @@ def _grants(case: Case) -> None:
             case.report.aurora("error", fact, *missing)
 
 
+def _masks(case: Case) -> None:
+    if "hash" not in case.table.spec.masks.values():
+        return
+    for (able,) in case.ask(_MAY_HASH, f"{HASH_FUNCTION}(text)", EXPORTER_ROLE):
+        if not able:
+            fact = f"role {EXPORTER_ROLE} may not hash what the masks name"
+            case.report.aurora("error", fact, *hash_statements(EXPORTER_ROLE))
+
+
 _CHECKS: dict[str, Callable[[Case], None]] = {
     "size": _size,
     "grants": _grants,
+    "masks": _masks,
 }
 _WATERMARK_CHECKS: dict[str, Callable[[Case], None]] = {
     "watermark index": check_index,

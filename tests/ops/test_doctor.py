@@ -212,6 +212,25 @@ def test_a_prepared_transaction_is_named_and_can_be_rolled_back(source, role, st
     assert server(source) == []
 
 
+def test_a_hash_needs_its_function_and_the_remedy_makes_it_once(source, role):
+    source.sql(TABLE, "DROP SCHEMA IF EXISTS aurora_sync CASCADE")
+    made = table(source, masks={"a": "hash"})
+    masks = [each for each in examined(source, made) if each.check == "masks"]
+    assert [each.severity for each in masks] == ["error"]
+    mend(source, masks[0])
+    hashed = "SELECT aurora_sync.masked_hash('x')"
+    with source.admin.cursor() as cursor:
+        cursor.execute(hashed)
+        before = cursor.fetchone()
+        assert "masks" not in {each.check for each in examined(source, made)}
+        mend(source, masks[0])
+        cursor.execute(hashed)
+        assert cursor.fetchone() == before
+    source.sql(f"REVOKE EXECUTE ON FUNCTION aurora_sync.masked_hash(TEXT) FROM {ROLE}")
+    masks = [each for each in examined(source, made) if each.check == "masks"]
+    assert len(masks) == 1
+
+
 class TestTables:
     """One table that is well but for the fault of the test."""
 
