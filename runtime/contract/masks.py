@@ -53,15 +53,18 @@ def _hashed(export: str) -> str:
 def _truncated(rule: TypeRule, column: Column, length: str) -> TypeRule:
     """The first characters of a text, the first of January of a moment's year."""
     if column.plain_type in MOMENTS:
-        kind = column.plain_type
+        kind, shown = column.plain_type, rule.canonical or rule.export
 
-        def export(c: str) -> str:
-            return rule.export(
-                "pg_catalog.date_trunc('year', "
-                f"{c}::pg_catalog.timestamp)::{_BACK[kind]}"
-            )
+        def year(c: str) -> str:
+            begun = f"pg_catalog.date_trunc('year', {c}::pg_catalog.timestamp)"
+            return f"{begun}::{_BACK[kind]}"
 
-        return replace(rule, export=export, key=False)
+        return replace(
+            rule,
+            export=lambda c: rule.export(year(c)),
+            canonical=lambda c: shown(year(c)),
+            key=False,
+        )
     return varchar(
         rule.type,
         lambda c: f"pg_catalog.left({rule.export(c)}, {length})",

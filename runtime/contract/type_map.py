@@ -14,7 +14,7 @@ largest VARCHAR is 134,217,728 bytes, its largest BINARY 67,108,864.
 import re
 from typing import Any
 
-from runtime.contract import json_fit
+from runtime.contract import json_fit, moments
 from runtime.contract.columns import Column
 from runtime.contract.errors import ConfigError
 from runtime.contract.masks import masked
@@ -29,7 +29,6 @@ from runtime.contract.type_rule import (
     varchar,
 )
 
-_STAMP = "YYYY-MM-DD HH24:MI:SS.FF6"
 _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)\Z")
 _LENGTH = re.compile(r"(?:character varying|character)\((\d+)\)\Z")
 
@@ -42,42 +41,6 @@ def _number(precision: int, scale: int = 0, **more: Any) -> TypeRule:
         cast=try_cast(sql_type),
         text=lambda column: f"TO_VARCHAR({column})",
         **more,
-    )
-
-
-def _out_of_range(column: str) -> str:
-    return f"NOT ({column} >= '0001-01-01' AND {column} < '10000-01-01')"
-
-
-_RANGE = "infinity, years before Christ or after 9999"
-
-
-def _moment(export_value: Sql, suffix: str, snowflake: str, back: Sql) -> TypeRule:
-    """A timestamp: fixed-width text inside years 1 to 9999, its own text outside.
-
-    to_char prints infinity as NULL and years BC without their era, so that those
-    must not pass through it.
-    """
-
-    def export(column: str) -> str:
-        return (
-            f"CASE WHEN {column} >= '0001-01-01' AND {column} < '10000-01-01' "
-            f"THEN pg_catalog.to_char({export_value(column)}, "
-            f"'YYYY-MM-DD HH24:MI:SS.US{suffix}') ELSE {column}::pg_catalog.text END"
-        )
-
-    return TypeRule(
-        export=export,
-        type=f"{snowflake}(6)",
-        cast=(
-            (lambda column: f"TRY_TO_TIMESTAMP_NTZ({column}, '{_STAMP}')")
-            if snowflake == "TIMESTAMP_NTZ"
-            else try_cast(f"{snowflake}(6)")
-        ),
-        text=lambda column: f"TO_VARCHAR({back(column)}, '{_STAMP}') || '{suffix}'",
-        misfit=_out_of_range,
-        misfits=_RANGE,
-        orderable=True,
     )
 
 
@@ -163,32 +126,10 @@ _BASE: dict[str, TypeRule] = {
         cast=try_cast("BOOLEAN"),
         text=lambda column: f"CASE {column} WHEN TRUE THEN 't' WHEN FALSE THEN 'f' END",
     ),
-    "date": TypeRule(
-        export=as_text,
-        type="DATE",
-        cast=lambda column: f"TRY_TO_DATE({column}, 'YYYY-MM-DD')",
-        text=lambda column: f"TO_VARCHAR({column}, 'YYYY-MM-DD')",
-        misfit=_out_of_range,
-        misfits=_RANGE,
-        orderable=True,
-    ),
-    "timestamp without time zone": _moment(same, "", "TIMESTAMP_NTZ", same),
-    "timestamp with time zone": _moment(
-        lambda column: f"{column} AT TIME ZONE 'UTC'",
-        "+00:00",
-        "TIMESTAMP_TZ",
-        lambda column: f"CONVERT_TIMEZONE('UTC', {column})::TIMESTAMP_NTZ",
-    ),
-    "time without time zone": TypeRule(
-        export=lambda column: (
-            f"pg_catalog.to_char({column}::pg_catalog.interval, 'HH24:MI:SS.US')"
-        ),
-        type="TIME(6)",
-        cast=try_cast("TIME(6)"),
-        text=lambda column: f"TO_VARCHAR({column}, 'HH24:MI:SS.FF6')",
-        misfit=lambda column: f"{column} = '24:00:00'",
-        misfits="24:00:00",
-    ),
+    "date": moments.DATE,
+    "timestamp without time zone": moments.NAIVE,
+    "timestamp with time zone": moments.ZONED,
+    "time without time zone": moments.TIME,
     "text": varchar(size=same),
     "character varying": varchar(size=same),
     "character": varchar(export=_padded),

@@ -30,8 +30,10 @@ class TypeRule:
         export: From the quoted source column to the SQL expression that is exported.
         type: The Snowflake type, also as the provider reads it back.
         cast: From the landing text to a value; NULL when the text does not fit.
-        text: From a target column back to the exported text; None when Snowflake
-            has no canonical text for the type.
+        text: From a target column to its canonical text; None when Snowflake has none
+            for the type.
+        canonical: From the quoted source column to that text; None when it is what is
+            exported.
         misfit: From the quoted source column to PostgreSQL's condition of values that
             the cast does not take; None when it takes all.
         misfits: Those values in words.
@@ -45,6 +47,7 @@ class TypeRule:
     type: str
     cast: Sql
     text: Sql | None
+    canonical: Sql | None = None
     misfit: Sql | None = None
     misfits: str = ""
     size: Sql | None = None

@@ -126,8 +126,9 @@ def source_side(table: Table) -> Side:
             values[column.name] = f"CASE WHEN {there} THEN {rule.export(quoted)} END"
         else:
             # concat prints what COPY prints; a cast says true for t and strips blanks.
+            shown = (rule.canonical or rule.export)(quoted)
             texts[column.name] = (
-                f"CASE WHEN {there} THEN pg_catalog.concat({rule.export(quoted)}) END"
+                f"CASE WHEN {there} THEN pg_catalog.concat({shown}) END"
             )
     return Side(
         name=table.spec.source.sql,

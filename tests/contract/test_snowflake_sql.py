@@ -285,10 +285,11 @@ def test_a_value_that_does_not_cast_is_never_taken_for_null():
     """Each column whose cast may fail is asked; a text that is the value is not."""
     quarantine = statements(TABLES["every type"])[0]
     asked = set(re.findall(r"c(\d+) IS NOT NULL AND v\1 IS NULL", quarantine))
+    types = {each.name: each.type for each in target_columns(TABLES["every type"])}
     casting = {
         str(place)
         for place, column in TABLES["every type"].contract.live
-        if re.search(rf"TRY_\w+\(c{place}\b", quarantine)
+        if not types[column.target].startswith("VARCHAR")
     }
     assert casting - {"1"} == asked
     # A key must be there at all.

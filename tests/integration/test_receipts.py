@@ -53,8 +53,7 @@ def arrive(sandbox: Sandbox, table: Table, file: str, lines: Iterable[int]) -> N
     """Let lines of a file land in one batch, and be merged."""
     landing = f"ANALYTICS.LANDING.PUBLIC__{table.spec.source.name.upper()}"
     values = ", ".join(
-        f"('{file}', {line}, '{line}', 'n', '2026-01-01 00:00:00.000000+00:00')"
-        for line in lines
+        f"('{file}', {line}, '{line}', 'n', '2026-01-01 00:00:00+00')" for line in lines
     )
     sandbox.snowflake(
         f"INSERT INTO {landing} (file_name, file_row, c1, c2, c3) VALUES {values}"

@@ -49,12 +49,22 @@ def ask(stack, query):
             return cursor.fetchall()
 
 
+# Which COPY prints without the zeros at the end of a second, as quick as can be.
+SHORTENED = {
+    "ts": "2024-01-02 03:04:05.000006",
+    "tz": "1890-01-01 00:00:00.000000+00:00",
+    "tm": "23:59:59.500000",
+}
+
+
 def test_a_columns_text_is_what_copy_would_export(table, stack, tmp_path):
     """Asked of COPY itself: a cast would say true for t and strip blanks."""
     side = source_side(table)
-    names = [column.name for _, column in table.contract.live]
+    names = [c.name for _, c in table.contract.live if c.name not in ("at", *SHORTENED)]
     exported = ", ".join(
-        rule_for(column).export(f'"{column.name}"') for _, column in table.contract.live
+        rule_for(column).export(f'"{column.name}"')
+        for _, column in table.contract.live
+        if column.name in names
     )
     options = DIALECT.copy_options.replace("DELIMITER ','", "DELIMITER E'\\x01'")
     with closing(connect(postgres.aurora_dsn(stack))) as session:
@@ -71,6 +81,15 @@ def test_a_columns_text_is_what_copy_would_export(table, stack, tmp_path):
     ]
     assert list(rows[0]) == copied
     assert [text or "" for text in rows[1]] == empty.split("\x01")
+
+
+def test_a_moments_text_has_all_six_digits(table, stack):
+    texts = ", ".join(source_side(table).texts[name] for name in SHORTENED)
+    first, second = ask(
+        stack, f"SELECT {texts} FROM {table.spec.source.sql} ORDER BY id"
+    )
+    assert first == tuple(SHORTENED.values())
+    assert second == (None, None, None)
 
 
 def test_the_checksum_is_the_sum_of_md5_prefixes(table, stack):
