@@ -6,10 +6,12 @@ And each is made of what Snowflake documents, nothing else: see `documented.py`.
 import re
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 
 import pytest
 
 from runtime.contract.dialect import DIALECT
+from runtime.contract.names import quote_snowflake
 from runtime.contract.snowflake_names import (
     SnowflakeObjects,
     landing_columns,
@@ -103,6 +105,18 @@ def test_what_the_parser_misreads_is_in_use_and_still_misread(known):
 )
 def test_the_parser_is_strict(broken):
     assert strict.complaints(broken)
+
+
+def test_an_element_of_json_that_is_a_reserved_word_stands_in_quotes():
+    """One that does not look like an identifier must; of reserved words none says."""
+    paths = {
+        after.text.upper()
+        for statement in everything()
+        for before, after in pairwise(strict.words(statement))
+        if before.text == ":" and not after.text.startswith('"')
+    }
+    assert {"KEY", "SEQ"} <= paths
+    assert not {path for path in paths if quote_snowflake(path) != path}
 
 
 # --- what is documented
