@@ -223,7 +223,8 @@ class Warehouse:
             f"SCHEDULED_TIME_RANGE_START => {_ago(_TASK_MINUTES)})) "
             f"WHERE database_name = {literal(self.objects.database)} "
             f"AND schema_name = {literal(LANDING)} AND completed_time IS NOT NULL "
-            "ORDER BY completed_time DESC LIMIT 1"
+            # A look at a stream without rows, as after every merge.
+            "AND state <> 'SKIPPED' ORDER BY completed_time DESC LIMIT 1"
         )
         if not rows or rows[0]["state"] == "SUCCEEDED":
             return ""
