@@ -23,6 +23,14 @@ _MISSING = 2003
 # https://docs.snowflake.com/en/sql-reference/functions/task_history
 _COPY_MINUTES = 13 * 24 * 60
 _TASK_MINUTES = 24 * 60
+# What a session needs that an account or a user may have set otherwise: times without
+# a zone are those of UTC, which the tasks write, and texts of times have any form.
+# Source: https://docs.snowflake.com/en/sql-reference/parameters
+SESSION = {
+    "TIMEZONE": "UTC",
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
+    "TIME_INPUT_FORMAT": "AUTO",
+}
 
 
 class MergedRun(Struct, frozen=True, kw_only=True):

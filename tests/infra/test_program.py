@@ -309,6 +309,7 @@ def test_a_task_starts_when_all_it_touches_exists(graph):
         assert inputs["started"] is True
         assert inputs["userTaskMinimumTriggerIntervalInSeconds"] == 60
         assert inputs["timezone"] == "UTC"
+        assert inputs["timestampInputFormat"] == inputs["timeInputFormat"] == "AUTO"
         assert inputs["errorOnNondeterministicMerge"] is True
         assert "schedule" not in inputs
         assert stream.inputs["name"] in inputs["when"]
