@@ -367,6 +367,7 @@ def test_the_sweep_starts_when_a_manifest_comes_and_keeps_no_warehouse_up(graph)
     assert inputs["targetCompletionInterval"] == {"minutes": 15}
     assert inputs["userTaskMinimumTriggerIntervalInSeconds"] == 15 * 60
     assert inputs["timezone"] == "UTC" and inputs["started"] is True
+    assert inputs["timestampInputFormat"] == "AUTO"
     assert stream.inputs["name"] in inputs["when"]
 
 
