@@ -34,7 +34,7 @@ REMOVED = ("removed_at", "timestamp with time zone")
 # statements of all would take a minute, so that most show some of theirs.
 TABLE_SCENES = {
     "reconcile": (OBJECTS, TABLES["simple"], r".*"),
-    "hostile names": (OBJECTS, TABLES["hostile names"], r"pipe|task|explain|verify"),
+    "hostile names": (OBJECTS, TABLES["hostile names"], r"pipe|task|explain 0|verify 3"),
     "every type": (OBJECTS, every_type(), r"pipe|first of task|explain 0|verify 3"),
     "soft column": (
         ODD,
