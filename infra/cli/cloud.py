@@ -30,7 +30,7 @@ from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.ops import source
 from runtime.ops.invoke import Exporter, FunctionError
 from runtime.ops.ledger import LedgerReader
-from runtime.ops.warehouse import Warehouse, refusals
+from runtime.ops.warehouse import SESSION, Warehouse, refusals
 
 _FUNCTION_SECONDS = 330
 
@@ -73,7 +73,10 @@ class CloudTarget(Target):
         name = os.environ.get("SNOWFLAKE_DEFAULT_CONNECTION_NAME", "default")
         with refusals(f"connection {name!r} of Snowflake's connections.toml"):
             connection = snowflake.connector.connect(
-                connection_name=name, login_timeout=60, network_timeout=600
+                connection_name=name,
+                login_timeout=60,
+                network_timeout=600,
+                session_parameters=SESSION,
             )
         try:
             database = connection.database

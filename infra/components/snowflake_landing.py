@@ -183,6 +183,7 @@ class SnowflakeLanding(pulumi.ComponentResource):
             # It heals what fails; nothing is won by giving up.
             suspend_task_after_num_failures=0,
             timezone="UTC",
+            timestamp_input_format="AUTO",
             started=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*needs, stream]),
         )

@@ -144,6 +144,7 @@ class TablePipeline(pulumi.ComponentResource):
             suspend_task_after_num_failures=_FAILURES_TO_SUSPEND,
             timezone="UTC",
             timestamp_input_format="AUTO",
+            time_input_format="AUTO",
             error_on_nondeterministic_merge=True,
             started=True,
             opts=pulumi.ResourceOptions(

@@ -101,7 +101,7 @@ def _sealed(objects: SnowflakeObjects, table: Table, decision: str) -> str:
         "  ),\n"
         "  promised AS (\n"
         "    SELECT s.seal, f.value:key::VARCHAR AS file_name,\n"
-        "      f.value:rows::NUMBER(19,0) AS file_rows\n"
+        '      f.value:"rows"::NUMBER(19,0) AS file_rows\n'
         "    FROM seals AS s, LATERAL FLATTEN(INPUT => s.body:files) AS f\n"
         "  ),\n"
         "  present AS (\n"

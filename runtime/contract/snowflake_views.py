@@ -4,6 +4,9 @@ Receipts join the files that manifests promise with the lines that the merge tas
 seen of them: spans that overlap, of a file that came twice, count once.
 `merged_through` is the high of the last link of the unbroken chain of complete
 manifests: a missing or unfinished manifest stops it.
+
+An element of JSON whose name is a reserved word stands in quotes.
+Source: https://docs.snowflake.com/en/user-guide/querying-semistructured
 """
 
 from runtime.contract.snowflake_names import (
@@ -26,8 +29,8 @@ def views(objects: SnowflakeObjects) -> dict[str, str]:
 
 def _files(objects: SnowflakeObjects) -> str:
     return f"""WITH promised AS (
-  SELECT m.body:table::VARCHAR AS table_name, m.body:seq::NUMBER(19,0) AS seq,
-    f.value:key::VARCHAR AS file_name, f.value:rows::NUMBER(19,0) AS rows_exported,
+  SELECT m.body:"table"::VARCHAR AS table_name, m.body:seq::NUMBER(19,0) AS seq,
+    f.value:key::VARCHAR AS file_name, f.value:"rows"::NUMBER(19,0) AS rows_exported,
     f.value:bytes::NUMBER(19,0) AS bytes, f.value:stamp::VARCHAR AS stamp
   FROM {objects.qualified(SYNC, MANIFESTS)} AS m,
     LATERAL FLATTEN(INPUT => m.body:files) AS f
@@ -69,7 +72,7 @@ LEFT JOIN quarantined AS q ON q.file_name = p.file_name"""
 
 def _runs(objects: SnowflakeObjects) -> str:
     return f"""WITH manifests AS (
-  SELECT body:table::VARCHAR AS table_name, body:seq::NUMBER(19,0) AS seq,
+  SELECT body:"table"::VARCHAR AS table_name, body:seq::NUMBER(19,0) AS seq,
     body:run::VARCHAR AS run, body:mode::VARCHAR AS mode,
     body:generation::NUMBER(19,0) AS generation, body:low::VARCHAR AS low,
     body:high::VARCHAR AS high, body:committed_at::VARCHAR AS committed_at,

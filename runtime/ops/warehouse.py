@@ -31,6 +31,14 @@ COUNTED = (
     "rows_quarantined",
     "values_nulled",
 )
+# What a session needs that an account or a user may have set otherwise: times without
+# a zone are those of UTC, which the tasks write, and texts of times have any form.
+# Source: https://docs.snowflake.com/en/sql-reference/parameters
+SESSION = {
+    "TIMEZONE": "UTC",
+    "TIMESTAMP_INPUT_FORMAT": "AUTO",
+    "TIME_INPUT_FORMAT": "AUTO",
+}
 
 
 class MergedRun(Struct, frozen=True, kw_only=True):
@@ -233,7 +241,8 @@ class Warehouse:
             f"SCHEDULED_TIME_RANGE_START => {_ago(_TASK_MINUTES)})) "
             f"WHERE database_name = {literal(self.objects.database)} "
             f"AND schema_name = {literal(LANDING)} AND completed_time IS NOT NULL "
-            "ORDER BY completed_time DESC LIMIT 1"
+            # A look at a stream without rows, as after every merge.
+            "AND state <> 'SKIPPED' ORDER BY completed_time DESC LIMIT 1"
         )
         if not rows or rows[0]["state"] == "SUCCEEDED":
             return ""

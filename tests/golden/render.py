@@ -2,9 +2,9 @@
 
     python -m tests.golden.render [--check]
 
-Every SQL statement per table, every policy document and every URN of the stack `dev`,
-the JSON schemas for editors and the list of all errors. A changed URN is a replaced
-resource.
+Every SQL statement per table, what each type is exported and kept as, every policy
+document and every URN of the stack `dev`, the JSON schemas for editors and the list of
+all errors. A changed URN is a replaced resource.
 """
 
 import argparse
@@ -23,7 +23,6 @@ from infra.stack import ROOT, StackSettings
 from runtime.contract.aurora_sql import admin_statements, vault_admin_statements
 from runtime.contract.loader import load_tables
 from runtime.contract.snowflake_names import (
-    SnowflakeColumn,
     landing_columns,
     shared_tables,
     target_columns,
@@ -43,6 +42,7 @@ from runtime.contract.snowflake_sweep import (
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
 from tests.golden import errors
+from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
@@ -67,7 +67,12 @@ def rendered() -> dict[Path, str]:
     tables = load_tables(CONFIG)
     files = {
         GOLDEN / name: text.rstrip("\n") + "\n"
-        for part in (_policies(graph), _shared_sql(tables), _table_sql(tables))
+        for part in (
+            _policies(graph),
+            _shared_sql(tables),
+            _table_sql(tables),
+            type_sql(_objects()),
+        )
         for name, text in part
     }
     urns = sorted(each.urn for each in graph.resources)
@@ -106,15 +111,15 @@ def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     for view, statement in (views(objects) | overdue).items():
         yield f"sql/{view.lower()}.sql", statement
     for name, columns in shared_tables().items():
-        yield f"sql/{name.lower()}_columns.txt", _columns(columns)
+        yield f"sql/{name.lower()}_columns.txt", columns_text(columns)
 
 
 def _table_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     objects = _objects()
     for table in tables:
         folder = f"sql/{table.spec.source.slug}"
-        yield f"{folder}/landing_columns.txt", _columns(landing_columns(table))
-        yield f"{folder}/target_columns.txt", _columns(target_columns(table))
+        yield f"{folder}/landing_columns.txt", columns_text(landing_columns(table))
+        yield f"{folder}/target_columns.txt", columns_text(target_columns(table))
         yield f"{folder}/pipe.sql", copy_statement(objects, table)
         yield f"{folder}/task_condition.sql", task_condition(objects, table)
         yield f"{folder}/task.sql", merge_block(objects, table)
@@ -130,13 +135,6 @@ def _objects() -> Any:
 
 def _script(statements: Any) -> str:
     return ";\n".join(statements) + ";"
-
-
-def _columns(columns: tuple[SnowflakeColumn, ...]) -> str:
-    return "\n".join(
-        f"{column.name} {column.type}{'' if column.nullable else ' NOT NULL'}"
-        for column in columns
-    )
 
 
 def _json(value: Any) -> str:

@@ -5,6 +5,7 @@ import jsonschema
 import pytest
 
 from infra.stack import ROOT
+from tests.contract.test_type_map import ALL
 from tests.golden import render
 
 
@@ -34,6 +35,8 @@ def test_every_statement_policy_and_resource_of_the_example_is_written(files):
     for table in ("customers", "orders", "order_items"):
         for name in ("pipe.sql", "task.sql", "task_condition.sql"):
             assert f"tests/golden/sql/public.{table}/{name}" in names
+    types = files[render.GOLDEN / "sql" / "every_type" / "types.txt"]
+    assert all(f"\n{column.base_type}" in types for column in ALL)
     urns = files[render.GOLDEN / "urns.txt"].splitlines()
     assert len(urns) == len(set(urns)) > 100
     assert "config/sync_config.schema.json" in names

@@ -309,6 +309,7 @@ def test_a_task_starts_when_all_it_touches_exists(graph):
         assert inputs["started"] is True
         assert inputs["userTaskMinimumTriggerIntervalInSeconds"] == 60
         assert inputs["timezone"] == "UTC"
+        assert inputs["timestampInputFormat"] == inputs["timeInputFormat"] == "AUTO"
         assert inputs["errorOnNondeterministicMerge"] is True
         assert "schedule" not in inputs
         assert stream.inputs["name"] in inputs["when"]
@@ -366,6 +367,7 @@ def test_the_sweep_starts_when_a_manifest_comes_and_keeps_no_warehouse_up(graph)
     assert inputs["targetCompletionInterval"] == {"minutes": 15}
     assert inputs["userTaskMinimumTriggerIntervalInSeconds"] == 15 * 60
     assert inputs["timezone"] == "UTC" and inputs["started"] is True
+    assert inputs["timestampInputFormat"] == "AUTO"
     assert stream.inputs["name"] in inputs["when"]
 
 

@@ -144,9 +144,9 @@ def _task(site: Site, name: str, inputs: Inputs) -> Made:
         [(unit, number)] = target.items()
         where = f"TARGET_COMPLETION_INTERVAL = {literal(f'{number:g} {unit}')}"
         skipped.append("targetCompletionInterval")
-    if inputs.get("timestampInputFormat") == "AUTO":
-        # The default, for which the local Snowflake knows no option.
-        skipped.append("timestampInputFormat")
+    # The default, for which the local Snowflake knows no option.
+    formats = ("timestampInputFormat", "timeInputFormat")
+    skipped += [name for name in formats if inputs.get(name) == "AUTO"]
     given = options(inputs, *skipped)
     site.sql(
         f"CREATE OR REPLACE TASK {own} {where} {given}\n"

@@ -1,6 +1,6 @@
 WITH promised AS (
-  SELECT m.body:table::VARCHAR AS table_name, m.body:seq::NUMBER(19,0) AS seq,
-    f.value:key::VARCHAR AS file_name, f.value:rows::NUMBER(19,0) AS rows_exported,
+  SELECT m.body:"table"::VARCHAR AS table_name, m.body:seq::NUMBER(19,0) AS seq,
+    f.value:key::VARCHAR AS file_name, f.value:"rows"::NUMBER(19,0) AS rows_exported,
     f.value:bytes::NUMBER(19,0) AS bytes, f.value:stamp::VARCHAR AS stamp
   FROM SHOP_DEV.SYNC.MANIFESTS AS m,
     LATERAL FLATTEN(INPUT => m.body:files) AS f

@@ -1,5 +1,5 @@
 WITH manifests AS (
-  SELECT body:table::VARCHAR AS table_name, body:seq::NUMBER(19,0) AS seq,
+  SELECT body:"table"::VARCHAR AS table_name, body:seq::NUMBER(19,0) AS seq,
     body:run::VARCHAR AS run, body:mode::VARCHAR AS mode,
     body:generation::NUMBER(19,0) AS generation, body:low::VARCHAR AS low,
     body:high::VARCHAR AS high, body:committed_at::VARCHAR AS committed_at,

@@ -188,7 +188,7 @@ INSERT INTO SHOP_DEV.SYNC.RECONCILES
   ),
   promised AS (
     SELECT s.seal, f.value:key::VARCHAR AS file_name,
-      f.value:rows::NUMBER(19,0) AS file_rows
+      f.value:"rows"::NUMBER(19,0) AS file_rows
     FROM seals AS s, LATERAL FLATTEN(INPUT => s.body:files) AS f
   ),
   present AS (
@@ -281,7 +281,7 @@ USING (
   ),
   promised AS (
     SELECT s.seal, f.value:key::VARCHAR AS file_name,
-      f.value:rows::NUMBER(19,0) AS file_rows
+      f.value:"rows"::NUMBER(19,0) AS file_rows
     FROM seals AS s, LATERAL FLATTEN(INPUT => s.body:files) AS f
   ),
   present AS (
