@@ -28,19 +28,20 @@ def clear_landing(objects: SnowflakeObjects, table: Table) -> str:
         table: The table.
     """
     name = literal(table.contract.table)
+    landing = objects.qualified(LANDING, objects.landing(table))
     return (
-        f"DELETE FROM {objects.qualified(LANDING, objects.landing(table))}\n"
+        f"DELETE FROM {landing}\n"
         "USING (\n"
-        "  SELECT file_name AS merged_file, first_row, last_row\n"
-        f"  FROM {objects.qualified(SYNC, FILE_RECEIPTS)}\n"
-        f"  WHERE table_name = {name}\n"
+        "  SELECT l.file_name AS merged_file, l.file_row AS merged_row\n"
+        f"  FROM {landing} AS l\n"
+        f"  JOIN {objects.qualified(SYNC, FILE_RECEIPTS)} AS r\n"
+        f"    ON r.table_name = {name} AND r.file_name = l.file_name\n"
+        "    AND l.file_row BETWEEN r.first_row AND r.last_row\n"
+        f"  LEFT JOIN {objects.qualified(SYNC, QUARANTINE)} AS q\n"
+        f"    ON q.table_name = {name} AND q.file_name = l.file_name\n"
+        "    AND q.file_row = l.file_row\n"
+        f"  WHERE l.loaded_at < DATEADD(DAY, -{KEPT_DAYS}, SYSDATE())\n"
+        "    AND q.file_name IS NULL\n"
         ") AS m\n"
-        "WHERE file_name = m.merged_file\n"
-        "  AND file_row BETWEEN m.first_row AND m.last_row\n"
-        f"  AND loaded_at < DATEADD(DAY, -{KEPT_DAYS}, SYSDATE())\n"
-        "  AND (file_name, file_row) NOT IN (\n"
-        "    SELECT q.file_name, q.file_row\n"
-        f"    FROM {objects.qualified(SYNC, QUARANTINE)} AS q\n"
-        f"    WHERE q.table_name = {name}\n"
-        "  )"
+        "WHERE file_name = m.merged_file AND file_row = m.merged_row"
     )

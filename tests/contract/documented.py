@@ -37,6 +37,7 @@ FUNCTIONS = {
         "LAG",
         "LEAST",
         "LEFT",
+        "LENGTH",
         "LOWER",
         "LPAD",
         "MAX",
@@ -47,7 +48,9 @@ FUNCTIONS = {
         "REGEXP_REPLACE",  # replaces every match
         "REGEXP_SUBSTR",  # NULL without a match
         "REPLACE",
+        "RIGHT",
         "ROW_NUMBER",
+        "RPAD",  # cuts what is longer
         "SPLIT_PART",  # counts backwards from -1
         "SUBSTR",
         "SUM",

@@ -39,7 +39,7 @@ from runtime.ops.findings import Report, Site
 from runtime.ops.history import last_day, recent_runs
 from runtime.ops.rebuild import rebuild
 from runtime.ops.standing import standing
-from runtime.ops.warehouse import Warehouse
+from runtime.ops.warehouse import COUNTED, Warehouse
 
 STAMP = "00000000000000000001-00000000000000000009-1000000000"
 FILE = "exports/dev/t/a"
@@ -108,8 +108,8 @@ class Account(Warehouse):
             "mode": "full" if table.spec.is_full else "first_load",
         }
         run |= {"run": "r", "low": None, "high": "2026-01-01", "generation": 1}
-        run |= dict.fromkeys(("rows_exported", "rows_quarantined", "bytes"), 0)
-        run |= dict.fromkeys(("rows_loaded", "rows_applied", "rows_superseded"), 0)
+        run |= dict.fromkeys(("rows_exported", "bytes"), 0)
+        run |= dict.fromkeys(COUNTED, 0)
         run |= {"files": 1, "complete": True, "committed_at": NOW, "merged_at": None}
         decision = dict.fromkeys(("key_count", "row_count", "gone_count"), 1)
         paused = json.dumps({"executionState": "PAUSED"})

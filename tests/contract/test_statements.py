@@ -43,10 +43,13 @@ TABLE_SCENES = {
     "soft column": (
         ODD,
         make_table(
-            (*ORDERS, REMOVED, ("note", "text")),
+            (*ORDERS, REMOVED, ("born", "date"), ("doc", "json"), ("note", "text")),
             base_width=3,
             deletes="soft_column",
             deleted_col="removed_at",
+            misfits={"born": "text", "doc": "null"},
+            masks={"note": "hash"},
+            rename={"doc": 'the "doc"'},
         ),
         r"pipe|condition|task",
     ),

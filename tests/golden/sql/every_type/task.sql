@@ -436,18 +436,18 @@ WHEN NOT MATCHED THEN INSERT
   VALUES (s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, s.v8, s.v9, s.v10, s.v11, s.v12, s.v13, s.v14, s.v15, s.v16, s.v17, s.v18, s.v19, s.v20, s.v21, s.v22, s.v23, s.v24, s.v25, s.v26, s.v27, s.v28, s.v29, s.v30, s.v31, s.v32, s.v33, s.v34, s.v35, s.v36, s.v37, s.v38, s.v39, s.v40, s.v41, s.v42, s.v43, s.v44, s.v45, s.v46, s.v47, s.v48, s.v49, s.v50, s.v51, s.v52, s.v53, s.v54, s.v55, s.v56, s.v57, s.v58, s.stamp, s.file_name, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6), NULL);
 DELETE FROM SHOP_DEV.LANDING.PUBLIC__EVERY_TYPE
 USING (
-  SELECT file_name AS merged_file, first_row, last_row
-  FROM SHOP_DEV.SYNC.FILE_RECEIPTS
-  WHERE table_name = 'public.every_type'
+  SELECT l.file_name AS merged_file, l.file_row AS merged_row
+  FROM SHOP_DEV.LANDING.PUBLIC__EVERY_TYPE AS l
+  JOIN SHOP_DEV.SYNC.FILE_RECEIPTS AS r
+    ON r.table_name = 'public.every_type' AND r.file_name = l.file_name
+    AND l.file_row BETWEEN r.first_row AND r.last_row
+  LEFT JOIN SHOP_DEV.SYNC.QUARANTINE AS q
+    ON q.table_name = 'public.every_type' AND q.file_name = l.file_name
+    AND q.file_row = l.file_row
+  WHERE l.loaded_at < DATEADD(DAY, -30, SYSDATE())
+    AND q.file_name IS NULL
 ) AS m
-WHERE file_name = m.merged_file
-  AND file_row BETWEEN m.first_row AND m.last_row
-  AND loaded_at < DATEADD(DAY, -30, SYSDATE())
-  AND (file_name, file_row) NOT IN (
-    SELECT q.file_name, q.file_row
-    FROM SHOP_DEV.SYNC.QUARANTINE AS q
-    WHERE q.table_name = 'public.every_type'
-  );
+WHERE file_name = m.merged_file AND file_row = m.merged_row;
 COMMIT;
 EXCEPTION
   WHEN OTHER THEN

@@ -337,18 +337,18 @@ WHERE SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) < (SELECT MAX(stamp) FR
     AND decision IN ('applied', 'unconfirmed'));
 DELETE FROM SHOP_DEV.LANDING.PUBLIC__ORDERS
 USING (
-  SELECT file_name AS merged_file, first_row, last_row
-  FROM SHOP_DEV.SYNC.FILE_RECEIPTS
-  WHERE table_name = 'public.orders'
+  SELECT l.file_name AS merged_file, l.file_row AS merged_row
+  FROM SHOP_DEV.LANDING.PUBLIC__ORDERS AS l
+  JOIN SHOP_DEV.SYNC.FILE_RECEIPTS AS r
+    ON r.table_name = 'public.orders' AND r.file_name = l.file_name
+    AND l.file_row BETWEEN r.first_row AND r.last_row
+  LEFT JOIN SHOP_DEV.SYNC.QUARANTINE AS q
+    ON q.table_name = 'public.orders' AND q.file_name = l.file_name
+    AND q.file_row = l.file_row
+  WHERE l.loaded_at < DATEADD(DAY, -30, SYSDATE())
+    AND q.file_name IS NULL
 ) AS m
-WHERE file_name = m.merged_file
-  AND file_row BETWEEN m.first_row AND m.last_row
-  AND loaded_at < DATEADD(DAY, -30, SYSDATE())
-  AND (file_name, file_row) NOT IN (
-    SELECT q.file_name, q.file_row
-    FROM SHOP_DEV.SYNC.QUARANTINE AS q
-    WHERE q.table_name = 'public.orders'
-  );
+WHERE file_name = m.merged_file AND file_row = m.merged_row;
 COMMIT;
 EXCEPTION
   WHEN OTHER THEN
