@@ -111,7 +111,7 @@ HOSTILE = [(cell, name, cell) for name, cell in EDGES.items()]
     + [{"TRIM_SPACE": True}, {"MULTI_LINE": False}, {"ESCAPE": "\\"}]
     + [{"FIELD_DELIMITER": ";"}, {"FIELD_OPTIONALLY_ENCLOSED_BY": "'"}]
     + [DEFAULTS | {"FIELD_OPTIONALLY_ENCLOSED_BY": '"'}],
-    ids=str,
+    ids=lambda option: str(option) if len(option) == 1 else "all of Snowflake's own",
 )
 def test_with_another_value_of_an_option_the_same_texts_would_be_spoilt(cursor, option):
     """Also with Snowflake's defaults, where they are not ours."""
