@@ -28,9 +28,12 @@ class FileDialect:
     @property
     def copy_options(self) -> str:
         """The `options` argument of aws_s3.query_export_to_s3."""
+        delimiter, quote = (
+            text.replace("'", "''") for text in (self.delimiter, self.quote)
+        )
         return (
-            f"FORMAT csv, DELIMITER '{self.delimiter}', QUOTE '{self.quote}', "
-            f"ESCAPE '{self.quote}', NULL '', ENCODING '{self.encoding}'"
+            f"FORMAT csv, DELIMITER '{delimiter}', QUOTE '{quote}', "
+            f"ESCAPE '{quote}', NULL '', ENCODING '{self.encoding}'"
         )
 
     @property

@@ -12,6 +12,12 @@ def test_both_sides_are_rendered_from_one_object():
     assert odd.file_format["FIELD_OPTIONALLY_ENCLOSED_BY"] == "~"
 
 
+def test_a_single_quote_is_doubled_in_the_options_of_copy():
+    """The other of the two that Snowflake takes for FIELD_OPTIONALLY_ENCLOSED_BY."""
+    assert "QUOTE '''', ESCAPE ''''," in FileDialect(quote="'").copy_options
+    assert "DELIMITER ''''," in FileDialect(delimiter="'").copy_options
+
+
 def test_null_is_what_is_not_quoted():
     assert "NULL ''" in DIALECT.copy_options
     assert DIALECT.file_format["EMPTY_FIELD_AS_NULL"] is True
