@@ -21,7 +21,7 @@ from runtime.contract.snowflake_names import (
     SYNC,
     SnowflakeObjects,
 )
-from runtime.contract.snowflake_typed import typed_rows, winner
+from runtime.contract.snowflake_typed import judged, typed_rows, winner
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 
@@ -89,14 +89,14 @@ def merge_block(objects: SnowflakeObjects, table: Table) -> str:
 
 def _quarantine(objects: SnowflakeObjects, table: Table) -> str:
     key_text = " || ',' || ".join(f"COALESCE(c{place}, '')" for place, _ in table.keys)
-    live = table.contract.live
+    waiting = judged(table)
     names = "\n".join(
-        f"      WHEN {place} THEN {literal(column.name)}" for place, column in live
+        f"      WHEN {place} THEN {literal(column.name)}" for place, column in waiting
     )
-    texts = "\n".join(f"      WHEN {place} THEN c{place}" for place, _ in live)
+    texts = "\n".join(f"      WHEN {place} THEN c{place}" for place, _ in waiting)
     reasons = "\n".join(
         f"      WHEN {place} THEN {literal('does not fit ' + rule_for(column).type)}"
-        for place, column in live
+        for place, column in waiting
     )
     return (
         f"INSERT INTO {objects.qualified(SYNC, QUARANTINE)}\n"

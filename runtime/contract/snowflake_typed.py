@@ -33,8 +33,7 @@ def typed_rows(objects: SnowflakeObjects, table: Table) -> str:
     keys = {place for place, _ in table.keys}
     bad = "\n".join(
         f"      WHEN {_unfit(place, place in keys)} THEN {place}"
-        for place, column in live
-        if place in keys or (_casts(column) and column.misfit == "fail")
+        for place, _ in judged(table)
     )
     nulled = " + ".join(
         f"IFF({_unfit(place)}, 1, 0)" for place, c in live if c.misfit == "null"
@@ -55,6 +54,16 @@ def typed_rows(objects: SnowflakeObjects, table: Table) -> str:
         "    FROM raw\n"
         "  )"
     )
+
+
+def judged(table: Table) -> list[tuple[int, Column]]:
+    """Return the columns, with their places, for which a row may have to wait."""
+    keys = {place for place, _ in table.keys}
+    return [
+        (place, column)
+        for place, column in table.contract.live
+        if place in keys or (_casts(column) and column.misfit == "fail")
+    ]
 
 
 def winner(table: Table) -> str:

@@ -173,17 +173,27 @@ _LONG = frozenset({"xml", "bit varying", "tsvector", "path", "polygon", "jsonpat
 _LONG |= {"citext", "ltree", "refcursor"}
 
 
+# Every type that has a rule by its name; the others have one by their kind, or by
+# their length.
+NAMED = (*_BASE, *sorted(_TEXT_TYPES))
+
+
 def rule_for(column: Column) -> TypeRule:
     """Return the rule of a column: its type's, under its mask.
 
     Raises:
         ConfigError: When the type has no rule.
     """
-    rule = _type_rule(column)
+    rule = type_rule(column)
     return masked(rule, column) if column.mask else limited(rule, column.name)
 
 
-def _type_rule(column: Column) -> TypeRule:
+def type_rule(column: Column) -> TypeRule:
+    """Return the rule of a column's type, whatever its mask.
+
+    Raises:
+        ConfigError: When the type has no rule.
+    """
     if column.kind == "array":
         return _array(of_floats=column.base_type in _FLOAT_ARRAYS)
     if column.kind == "composite":

@@ -41,12 +41,13 @@ from runtime.contract.snowflake_sweep import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
-from tests.golden import errors
+from tests.golden import errors, types
 from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
 CONFIG = ROOT / "config" / "sync_config.json"
+TYPES = ROOT / "docs" / "TYPES.md"
 
 
 class SyncConfig(Struct, forbid_unknown_fields=True):
@@ -80,6 +81,7 @@ def rendered() -> dict[Path, str]:
     for kind, model in _SCHEMAS.items():
         schema = msgspec.json.schema(model)
         files[CONFIG.parent / f"{kind}.schema.json"] = _json(schema)
+    files[TYPES] = types.page(TYPES)
     files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
 

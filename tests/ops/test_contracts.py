@@ -285,16 +285,19 @@ class TestTreatment:
         assert refresh(one.config, one.session)[0].change == "created"
 
     def test_another_mask_or_name_is_another_column(self, one):
-        """Its old values leave the target before the new ones come."""
-        one.write_config({"table_name": "a", "masks": {"mail": "hash"}})
+        """Its old values leave the target before the new ones come.
+
+        Also where both masks give the same type.
+        """
+        one.write_config({"table_name": "a"})
         refresh(one.config, one.session)
-        one.write_config({"table_name": "a", "masks": {"mail": "redact"}})
+        one.write_config({"table_name": "a", "masks": {"mail": "truncate"}})
         (first,) = refresh(one.config, one.session)
         assert (first.dropped, first.waiting) == (("mail",), ("mail",))
         assert len(load_tables(one.config)) == 1
         (second,) = refresh(one.config, one.session)
         assert (second.added, second.waiting) == (("mail",), ())
-        keys = {"masks": {"mail": "redact"}, "rename": {"born": "birthday"}}
+        keys = {"masks": {"mail": "truncate"}, "rename": {"born": "birthday"}}
         one.write_config({"table_name": "a", **keys})
         (third,) = refresh(one.config, one.session)
         assert third.waiting == ()

@@ -26,27 +26,18 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
     COALESCE(c1, ''),
     CASE misfit
       WHEN 1 THEN 'customer_id'
-      WHEN 2 THEN 'email'
-      WHEN 3 THEN 'full_name'
-      WHEN 4 THEN 'country'
       WHEN 5 THEN 'preferences'
       WHEN 6 THEN 'created_at'
       WHEN 7 THEN 'updated_at'
     END,
     CASE misfit
       WHEN 1 THEN c1
-      WHEN 2 THEN c2
-      WHEN 3 THEN c3
-      WHEN 4 THEN c4
       WHEN 5 THEN c5
       WHEN 6 THEN c6
       WHEN 7 THEN c7
     END,
     CASE misfit
       WHEN 1 THEN 'does not fit NUMBER(19,0)'
-      WHEN 2 THEN 'does not fit VARCHAR(134217728)'
-      WHEN 3 THEN 'does not fit VARCHAR(200)'
-      WHEN 4 THEN 'does not fit VARCHAR(2)'
       WHEN 5 THEN 'does not fit VARIANT'
       WHEN 6 THEN 'does not fit TIMESTAMP_TZ(6)'
       WHEN 7 THEN 'does not fit TIMESTAMP_TZ(6)'

@@ -29,7 +29,6 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
     CASE misfit
       WHEN 1 THEN 'order_id'
       WHEN 2 THEN 'line_no'
-      WHEN 3 THEN 'sku'
       WHEN 4 THEN 'quantity'
       WHEN 5 THEN 'unit_price'
       WHEN 6 THEN 'gift_wrap'
@@ -38,7 +37,6 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
     CASE misfit
       WHEN 1 THEN c1
       WHEN 2 THEN c2
-      WHEN 3 THEN c3
       WHEN 4 THEN c4
       WHEN 5 THEN c5
       WHEN 6 THEN c6
@@ -47,7 +45,6 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
     CASE misfit
       WHEN 1 THEN 'does not fit NUMBER(19,0)'
       WHEN 2 THEN 'does not fit NUMBER(10,0)'
-      WHEN 3 THEN 'does not fit VARCHAR(40)'
       WHEN 4 THEN 'does not fit NUMBER(10,0)'
       WHEN 5 THEN 'does not fit NUMBER(10,2)'
       WHEN 6 THEN 'does not fit BOOLEAN'

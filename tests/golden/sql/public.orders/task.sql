@@ -28,27 +28,21 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
     CASE misfit
       WHEN 1 THEN 'order_id'
       WHEN 2 THEN 'customer_id'
-      WHEN 3 THEN 'status'
       WHEN 4 THEN 'total'
-      WHEN 5 THEN 'note'
       WHEN 6 THEN 'placed_at'
       WHEN 7 THEN 'updated_at'
     END,
     CASE misfit
       WHEN 1 THEN c1
       WHEN 2 THEN c2
-      WHEN 3 THEN c3
       WHEN 4 THEN c4
-      WHEN 5 THEN c5
       WHEN 6 THEN c6
       WHEN 7 THEN c7
     END,
     CASE misfit
       WHEN 1 THEN 'does not fit NUMBER(19,0)'
       WHEN 2 THEN 'does not fit NUMBER(19,0)'
-      WHEN 3 THEN 'does not fit VARCHAR(134217728)'
       WHEN 4 THEN 'does not fit NUMBER(12,2)'
-      WHEN 5 THEN 'does not fit VARCHAR(134217728)'
       WHEN 6 THEN 'does not fit TIMESTAMP_TZ(6)'
       WHEN 7 THEN 'does not fit TIMESTAMP_TZ(6)'
     END,
