@@ -22,6 +22,7 @@ import psutil
 
 from infra.bundle import ROOT
 from tests.benchmarks import ours
+from tests.benchmarks.casts import casts
 from tests.benchmarks.evaluation import SIZES, evaluation
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.ground import Ground, prepared
@@ -55,6 +56,7 @@ def main() -> None:
         with prepared(Path(made), wanted.rows, changed) as ground:
             _say("exports")
             ours.exports(ground, figures, wanted.repeats)
+            casts(ground, figures, wanted.repeats)
             ours.round_trips(ground, figures)
             ours.cold_import(ground.folder / "exporter.zip", figures, 7)
             peers = [] if wanted.no_peers else _installed(figures)

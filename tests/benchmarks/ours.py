@@ -46,14 +46,14 @@ def exports(ground: Ground, figures: Figures, repeats: int) -> None:
         took, peak, files = _peak(ground, "exported")
         seconds[names[0]].append(took)
         peaks.append(peak)
-        seconds[names[1]].append(_timed(lambda: _to_s3(ground, *whole[0])))
-        seconds[names[2]].append(_timed(lambda: _to_nothing(ground, *whole[0])))
+        seconds[names[1]].append(timed(lambda: to_s3(ground, *whole[0])))
+        seconds[names[2]].append(timed(lambda: _to_nothing(ground, *whole[0])))
     for name, taken in seconds.items():
         figures.add(name, "s", taken, rows=ground.rows)
     figures.add("export.function_files", "files", [files], streams="one at a time")
     # Two at once, for who wonders what a second stream would bring.
     halves = _copies(ground, _cut(ground, 2))
-    pairs = [_timed(lambda: _together(ground, halves)) for _ in range(2)]
+    pairs = [timed(lambda: _together(ground, halves)) for _ in range(2)]
     figures.add("export.copy_to_s3_two_streams", "s", pairs, rows=ground.rows)
     figures.add("memory.function_small", "MB", [small / _MB], rows=20_000)
     figures.add(
@@ -84,7 +84,8 @@ def _peak(ground: Ground, name: str) -> tuple[float, int, int]:
     return took, found[0], len(result.files)
 
 
-def _timed(work: Callable[[], object]) -> float:
+def timed(work: Callable[[], object]) -> float:
+    """Return the seconds that work takes."""
     begun = time.monotonic()
     work()
     return time.monotonic() - begun
@@ -121,7 +122,7 @@ def _to_nothing(ground: Ground, _: str, statement: str) -> None:
     subprocess.run(words, env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
-def _to_s3(ground: Ground, key: str, statement: str) -> None:
+def to_s3(ground: Ground, key: str, statement: str) -> None:
     """Stream psql's output into one PUT, as lean as our own way to S3."""
     own = ground.parts.fact("aws_keys")["admin"]
     user = Credentials(own["access_key_id"], own["secret_access_key"])
@@ -141,7 +142,7 @@ def _to_s3(ground: Ground, key: str, statement: str) -> None:
 
 def _together(ground: Ground, copies: list[tuple[str, str]]) -> None:
     with ThreadPoolExecutor(len(copies)) as pool:
-        for done in [pool.submit(_to_s3, ground, *each) for each in copies]:
+        for done in [pool.submit(to_s3, ground, *each) for each in copies]:
             done.result()
 
 
