@@ -228,9 +228,8 @@ class Explaining:
         """Compare canonical texts, then parsed values, in the order of both sides."""
         if source is None or target is None:
             return ()
-        side = source_side(self._table)
+        side, found = source_side(self._table), []
         types = {c.name: rule_for(c).type for _, c in self._table.contract.live}
-        found = []
         names = [*side.parts, *side.values]
         for name, one, other in zip(names, source[2:], target[2:], strict=True):
             if name in side.values:
@@ -262,7 +261,8 @@ class Explaining:
             f"LEFT JOIN {objects.qualified(SYNC, QUARANTINE)} AS q "
             "ON q.table_name = f.table_name AND q.file_name = l.file_name "
             "AND q.file_row = l.file_row\n"
-            f"WHERE {keys}\nORDER BY r.seq DESC NULLS FIRST, file DESC, line DESC "
+            # By places: under DISTINCT only what is selected can order.
+            f"WHERE {keys}\nORDER BY 5 DESC NULLS FIRST, 1 DESC, 2 DESC "
             f"LIMIT {_MOST_VERSIONS}"
         )
         return tuple(_version(row, held) for row in reversed(rows))
