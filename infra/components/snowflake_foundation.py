@@ -17,7 +17,7 @@ from runtime.contract.specs import Table
 
 _SUSPEND_SECONDS = 60
 _LANDING_RIGHTS = ["USAGE", "CREATE TABLE", "CREATE STREAM", "CREATE PIPE"]
-_LANDING_RIGHTS += ["CREATE TASK", "CREATE STAGE", "CREATE FILE FORMAT"]
+_LANDING_RIGHTS += ["CREATE TASK", "CREATE STAGE"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,12 @@
 """Snowflake landing: what all tables share between the lake and their targets."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 import pulumi_snowflake as snowflake
 
 from infra.components.snowflake_table import made_table
 from infra.stack import StackSettings
-from runtime.contract.dialect import DIALECT
 from runtime.contract.snowflake_names import (
     LANDING,
     MANIFESTS,
@@ -46,7 +44,7 @@ class SnowflakeLandingArgs:
 
 
 class SnowflakeLanding(pulumi.ComponentResource):
-    """Formats, stages, the sync's own tables, manifest pipe, views and sweep.
+    """Stages, the sync's own tables, manifest pipe, views and sweep.
 
     Attributes:
         ready: What must exist before a table's pipe and task do.
@@ -63,38 +61,16 @@ class SnowflakeLanding(pulumi.ComponentResource):
         self._args = args
         self._objects: SnowflakeObjects = args.settings.objects
         self._child = pulumi.ResourceOptions(parent=self)
-        formats = self._formats()
         stages = self._stages()
         tables = self._tables()
-        self._manifests_pipe([*formats, *stages.values(), tables[MANIFESTS]])
+        self._manifests_pipe([*stages.values(), tables[MANIFESTS]])
         views_made = self._views(list(tables.values()))
-        self._sweep(tables[MANIFESTS], [*views_made, *formats, *stages.values()])
+        self._sweep(tables[MANIFESTS], [*views_made, *stages.values()])
         self.ready: list[pulumi.Resource] = [
-            *formats,
             stages[self._objects.exports_stage],
             *tables.values(),
         ]
         self.register_outputs({})
-
-    def _formats(self) -> list[pulumi.Resource]:
-        return [
-            snowflake.FileFormatCsv(
-                f"{self._name}-csv",
-                database=self._objects.database,
-                schema=LANDING,
-                name=self._objects.export_format,
-                **_provider_options(DIALECT.file_format),
-                opts=self._child,
-            ),
-            snowflake.FileFormatJson(
-                f"{self._name}-json",
-                database=self._objects.database,
-                schema=LANDING,
-                name=self._objects.manifest_format,
-                compression="NONE",
-                opts=self._child,
-            ),
-        ]
 
     def _stages(self) -> dict[str, pulumi.Resource]:
         urls = self._objects.stage_urls(self._args.settings.bucket)
@@ -187,13 +163,3 @@ class SnowflakeLanding(pulumi.ComponentResource):
             started=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*needs, stream]),
         )
-
-
-def _provider_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn file format options into the provider's: its booleans are texts."""
-    return {
-        "null_ifs" if name == "NULL_IF" else name.lower(): (
-            str(value).lower() if isinstance(value, bool) else value
-        )
-        for name, value in options.items()
-    }

@@ -10,6 +10,8 @@ https://www.postgresql.org/docs/current/sql-copy.html
 
 from dataclasses import dataclass
 
+from runtime.contract.names import literal
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileDialect:
@@ -38,7 +40,7 @@ class FileDialect:
 
     @property
     def file_format(self) -> dict[str, str | int | bool | list[str]]:
-        """The options of the Snowflake FILE FORMAT by their SQL names."""
+        """The options of Snowflake's CSV reader by their SQL names."""
         return {
             "COMPRESSION": "NONE",
             "RECORD_DELIMITER": "\n",
@@ -58,8 +60,26 @@ class FileDialect:
             "ENCODING": self.encoding,
         }
 
+    @property
+    def copy_format(self) -> str:
+        """The `FILE_FORMAT` of a COPY, each option named where it is used."""
+        options = " ".join(
+            f"{name} = {_option(value)}" for name, value in self.file_format.items()
+        )
+        return f"TYPE = CSV {options}"
+
+
+def _option(value: str | int | bool | list[str]) -> str:
+    if isinstance(value, list):
+        return f"({', '.join(map(literal, value))})"
+    if isinstance(value, int) or value == "NONE":
+        return str(value).upper()
+    return literal(value).replace("\n", "\\n")
+
 
 DIALECT = FileDialect()
+# Of manifests; TYPE = JSON has no option beside that matters.
+MANIFEST_FORMAT = "TYPE = JSON COMPRESSION = NONE"
 
 
 # Session settings that decide how PostgreSQL prints values and names; whoever reads

@@ -60,8 +60,6 @@ class SnowflakeObjects:
 
     exports_stage: str = "EXPORTS"
     manifests_stage: str = "MANIFESTS"
-    export_format: str = "EXPORT_CSV"
-    manifest_format: str = "MANIFEST_JSON"
     manifests_pipe: str = "MANIFESTS_PIPE"
     # No table's object has such a name: theirs have two underscores within.
     sweep_stream: str = "MANIFESTS_STREAM"

@@ -6,6 +6,7 @@ The stamp in a file's name orders versions: a row is only ever replaced by a hig
 one, whatever order files load in.
 """
 
+from runtime.contract.dialect import DIALECT, MANIFEST_FORMAT
 from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_cleaning import clear_landing
 from runtime.contract.snowflake_deletes import (
@@ -30,7 +31,6 @@ def copy_statement(objects: SnowflakeObjects, table: Table) -> str:
     """Render the COPY of a table's pipe."""
     landing = objects.qualified(LANDING, objects.landing(table))
     stage = objects.qualified(LANDING, objects.exports_stage)
-    file_format = objects.qualified(LANDING, objects.export_format)
     places = range(1, table.contract.width + 1)
     columns = ", ".join(
         ["file_name", "file_row", "loaded_at"] + [f"c{p}" for p in places]
@@ -43,7 +43,7 @@ def copy_statement(objects: SnowflakeObjects, table: Table) -> str:
         f"METADATA$START_SCAN_TIME, {values}\n"
         f"  FROM @{stage}/{table.spec.source.slug}/ t\n"
         ")\n"
-        f"FILE_FORMAT = (FORMAT_NAME = {literal(file_format)})\n"
+        f"FILE_FORMAT = ({DIALECT.copy_format})\n"
         "ON_ERROR = SKIP_FILE"
     )
 
@@ -52,14 +52,13 @@ def manifest_copy_statement(objects: SnowflakeObjects) -> str:
     """Render the COPY of the pipe that loads the manifests of all tables."""
     landing = objects.qualified(SYNC, MANIFESTS)
     stage = objects.qualified(LANDING, objects.manifests_stage)
-    file_format = objects.qualified(LANDING, objects.manifest_format)
     return (
         f"COPY INTO {landing} (file_name, loaded_at, body)\n"
         "FROM (\n"
         "  SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1\n"
         f"  FROM @{stage}/ t\n"
         ")\n"
-        f"FILE_FORMAT = (FORMAT_NAME = {literal(file_format)})\n"
+        f"FILE_FORMAT = ({MANIFEST_FORMAT})\n"
         "ON_ERROR = SKIP_FILE"
     )
 

@@ -12,6 +12,7 @@ Source: https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 
 from collections.abc import Iterable
 
+from runtime.contract.dialect import DIALECT, MANIFEST_FORMAT
 from runtime.contract.names import literal
 from runtime.contract.snowflake_deletes import kind_part, name_part
 from runtime.contract.snowflake_names import (
@@ -152,7 +153,7 @@ def _file_copy(objects: SnowflakeObjects) -> str:
                 "METADATA$START_SCAN_TIME, t.$"
             ),
             f"ARRAY_TO_STRING({places}, ', t.$')",
-            _from_stage(objects, objects.exports_stage, objects.export_format),
+            _from_stage(objects, objects.exports_stage, DIALECT.copy_format),
             _file(f"exports/{objects.stack}/", "f.file_name"),
         )
     )
@@ -166,17 +167,16 @@ def _manifest_copy(objects: SnowflakeObjects) -> str:
                 f"COPY INTO {landing} (file_name, loaded_at, body) FROM ("
                 "SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1"
             ),
-            _from_stage(objects, objects.manifests_stage, objects.manifest_format),
+            _from_stage(objects, objects.manifests_stage, MANIFEST_FORMAT),
             _file(f"manifests/{objects.stack}/", "g.file_name"),
         )
     )
 
 
 def _from_stage(objects: SnowflakeObjects, stage: str, file_format: str) -> str:
-    named = literal(objects.qualified(LANDING, file_format))
     return literal(
         f" FROM @{objects.qualified(LANDING, stage)}/ t) "
-        f"FILE_FORMAT = (FORMAT_NAME = {named}) ON_ERROR = ABORT_STATEMENT "
+        f"FILE_FORMAT = ({file_format}) ON_ERROR = ABORT_STATEMENT "
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import sqlglot
 
-from infra.local.adapter.snowflake_text import render
 from infra.local.parts import LocalStack
 from infra.local.snowflake import repairs, shared
 from infra.local.snowflake.bodies import read_block
@@ -18,7 +17,6 @@ from infra.local.snowflake.engine import Engine
 from infra.local.snowflake.files import fetched, rows_view
 from infra.local.snowflake.reader import Reader
 from infra.local.snowflake.streams import Touched
-from runtime.contract.dialect import DIALECT
 from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.snowflake_names import (
     LANDING,
@@ -202,14 +200,6 @@ class Warehouse:
             " STORAGE_AWS_EXTERNAL_ID = 'x'"
             f" STORAGE_ALLOWED_LOCATIONS = ('s3://{self._bucket}/')"
         )
-        csv = " ".join(f"{k} = {render(v)}" for k, v in DIALECT.file_format.items())
-        for name, kind in (
-            (OBJECTS.export_format, f"CSV {csv}"),
-            (OBJECTS.manifest_format, "JSON COMPRESSION = NONE"),
-        ):
-            self._run(
-                f"CREATE FILE FORMAT {OBJECTS.qualified(LANDING, name)} TYPE = {kind}"
-            )
         table = self._table
         landing = OBJECTS.qualified(LANDING, OBJECTS.landing(table))
         stream = OBJECTS.qualified(LANDING, OBJECTS.stream(table))

@@ -1,7 +1,6 @@
 """The adapter without parts: what it renders, remembers, unwraps and refuses."""
 
 import json
-import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -247,31 +246,22 @@ def test_a_pipe_is_made_again_only_for_another_text_or_a_lost_queue(
     assert [times_made(), times_made()] == [0, 1]
 
 
-def test_names_and_options_are_quoted(tmp_path: Path) -> None:
+def test_names_and_values_are_quoted(tmp_path: Path) -> None:
     sessions = FakeSessions()
     inputs = {
         "database": "A",
         "schema": "odd schema",
-        "name": "F",
-        "fieldDelimiter": "'",
-        "escape": "NONE",
-        "skipHeader": 0,
-        "multiLine": "true",
-        "nullIfs": [],
+        "name": "S",
+        "url": "s3://it's/",
+        "storageIntegration": "odd one",
     }
-    HANDLERS["snowflake:index/fileFormatCsv:FileFormatCsv"](
-        site(tmp_path, sessions), "f", inputs
+    HANDLERS["snowflake:index/stageExternalS3:StageExternalS3"](
+        site(tmp_path, sessions), "s", inputs
     )
-    [statement] = sessions.statements
-    assert statement.startswith('CREATE OR REPLACE FILE FORMAT A."odd schema".F TYPE')
-    for option in (
-        "FIELD_DELIMITER = ''''",
-        "ESCAPE = NONE",
-        "SKIP_HEADER = 0",
-        "MULTI_LINE = TRUE",
-        "NULL_IF = ()",
-    ):
-        assert re.search(rf" {re.escape(option)}( |$)", statement), option
+    assert sessions.statements == [
+        "CREATE OR REPLACE STAGE A.\"odd schema\".S URL = 's3://it''s/' "
+        'STORAGE_INTEGRATION = "odd one"'
+    ]
 
 
 def test_what_left_the_program_is_stopped_once_and_keeps_its_data(

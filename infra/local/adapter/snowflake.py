@@ -9,19 +9,6 @@ from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.type_rule import grows
 
 
-def _file_format(kind: str) -> Handler:
-    def make(site: Site, name: str, inputs: Inputs) -> Made:
-        given = options(inputs, "nullIfs")
-        if inputs.get("nullIfs") is not None:
-            given += f" NULL_IF = {render(inputs['nullIfs'])}"
-        site.sql(
-            f"CREATE OR REPLACE FILE FORMAT {name_of(inputs)} TYPE = {kind} {given}"
-        )
-        return made(inputs)
-
-    return make
-
-
 def _stage(site: Site, name: str, inputs: Inputs) -> Made:
     integration = quote_snowflake(inputs["storageIntegration"])
     site.sql(
@@ -174,8 +161,6 @@ def _token(kind: str) -> str:
 
 
 HANDLERS: dict[str, Handler] = {
-    _token("FileFormatCsv"): _file_format("CSV"),
-    _token("FileFormatJson"): _file_format("JSON"),
     _token("Pipe"): _pipe,
     _token("StageExternalS3"): _stage,
     _token("StreamOnTable"): _stream,

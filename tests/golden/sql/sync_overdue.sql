@@ -35,14 +35,14 @@ open_files AS (
 ),
 waiting AS (
   SELECT f.table_name, f.seq, f.file_name, f.since, f.table_bytes,
-    'COPY INTO ' || p.landing || ' (file_name, file_row, loaded_at, c' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', c') || ') FROM (SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, METADATA$START_SCAN_TIME, t.$' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', t.$') || ' FROM @SHOP_DEV.LANDING.EXPORTS/ t) FILE_FORMAT = (FORMAT_NAME = ''SHOP_DEV.LANDING.EXPORT_CSV'') ON_ERROR = ABORT_STATEMENT ' || 'FILES = (''' || SUBSTR(f.file_name, 13) || ''') FORCE = TRUE' AS statement
+    'COPY INTO ' || p.landing || ' (file_name, file_row, loaded_at, c' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', c') || ') FROM (SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, METADATA$START_SCAN_TIME, t.$' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', t.$') || ' FROM @SHOP_DEV.LANDING.EXPORTS/ t) FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE RECORD_DELIMITER = ''\\n'' FIELD_DELIMITER = '','' FIELD_OPTIONALLY_ENCLOSED_BY = ''"'' ESCAPE = NONE ESCAPE_UNENCLOSED_FIELD = NONE NULL_IF = () EMPTY_FIELD_AS_NULL = TRUE TRIM_SPACE = FALSE MULTI_LINE = TRUE SKIP_HEADER = 0 SKIP_BLANK_LINES = FALSE SKIP_BYTE_ORDER_MARK = FALSE REPLACE_INVALID_CHARACTERS = FALSE ERROR_ON_COLUMN_COUNT_MISMATCH = FALSE ENCODING = ''UTF8'') ON_ERROR = ABORT_STATEMENT ' || 'FILES = (''' || SUBSTR(f.file_name, 13) || ''') FORCE = TRUE' AS statement
   FROM open_files AS f
   JOIN places AS p ON p.table_name = f.table_name
   LEFT JOIN first_gaps AS g ON g.table_name = f.table_name
   WHERE f.has_rows OR (f.seq = f.first_seq AND f.seq < COALESCE(g.seq, f.seq + 1))
   UNION ALL
   SELECT g.table_name, g.seq, g.file_name, g.since, 0 AS table_bytes,
-    'COPY INTO SHOP_DEV.SYNC.MANIFESTS (file_name, loaded_at, body) FROM (SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1' || ' FROM @SHOP_DEV.LANDING.MANIFESTS/ t) FILE_FORMAT = (FORMAT_NAME = ''SHOP_DEV.LANDING.MANIFEST_JSON'') ON_ERROR = ABORT_STATEMENT ' || 'FILES = (''' || SUBSTR(g.file_name, 15) || ''') FORCE = TRUE' AS statement
+    'COPY INTO SHOP_DEV.SYNC.MANIFESTS (file_name, loaded_at, body) FROM (SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1' || ' FROM @SHOP_DEV.LANDING.MANIFESTS/ t) FILE_FORMAT = (TYPE = JSON COMPRESSION = NONE) ON_ERROR = ABORT_STATEMENT ' || 'FILES = (''' || SUBSTR(g.file_name, 15) || ''') FORCE = TRUE' AS statement
   FROM gaps AS g
   JOIN places AS p ON p.table_name = g.table_name
 ),
