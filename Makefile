@@ -59,7 +59,8 @@ test: setup ## Run every test, unit tests first, then hold the coverage floors
 	$(BIN)/coverage report --include 'runtime/contract/*' --fail-under $(CONTRACT_FLOOR)
 	$(BIN)/coverage report --include 'runtime/exporter/*' --fail-under $(EXPORTER_FLOOR)
 
-nightly: setup ## Run 2000 scenarios of faults by seed (NIGHTLY="--seed 5000")
+nightly: setup ## Run 20000 values of each type (TYPES="--seed 5000") and 2000 scenarios of faults (NIGHTLY=…)
+	$(BIN)/python -m tests.types $(TYPES)
 	$(BIN)/python -m tests.faults $(NIGHTLY)
 
 unit: setup ## Run the fast tests only

