@@ -11,10 +11,17 @@ Source: https://docs.snowflake.com/en/sql-reference/functions/parse_json
 from runtime.contract.names import literal
 from runtime.contract.type_rule import Sql
 
-_ROUNDED = (
-    "[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]"
-    "|[eE][+]?(309|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
-    "|[eE]-(32[4-9]|3[3-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})"
+_ROUNDED = "|".join(
+    (
+        "[0-9]{39}",
+        "[0-9.]{40}",
+        # With an exponent: more digits than a double keeps.
+        "[0-9.]{19}[eE]",
+        "[0-9]{18}[eE]",
+        # A long exponent says how large the number is only after one digit that counts.
+        "(^|[^0-9.])([0-9]{2,}([.][0-9]+)?|0[.][0-9]+)[eE][+-]?[0-9]{3}",
+        "[eE][+-]?(30[89]|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})",
+    )
 )
 _HEX = "[0-9a-fA-F]"
 # An escape begins with a tilde here and tildes are blanks: patterns without a backslash
@@ -22,8 +29,11 @@ _HEX = "[0-9a-fA-F]"
 _PAIR = f"~u[dD][89abAB]{_HEX}{{2}}~u[dD][c-fC-F]{_HEX}{{2}}"
 _NO_CHARACTER = "~u(0000|[dD][89a-fA-F])"
 
-MISFITS = "numbers of over 38 digits, or over 37 behind the point, or no double's"
-RAW_MISFITS = f"{MISFITS}; a key twice in an object; \\u0000 and half surrogate pairs"
+MISFITS = "numbers of over 38 digits, or over 37 behind the point"
+RAW_MISFITS = (
+    f"{MISFITS}; with an exponent: of over 17 digits, or beyond 1e307 and 1e-307; "
+    "a key twice in an object; \\u0000 and half surrogate pairs"
+)
 
 
 def cast(column: str) -> str:
