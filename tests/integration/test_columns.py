@@ -176,23 +176,6 @@ def test_a_row_that_leaves_the_filter_leaves_the_target(patients):
     assert patients.cli("verify")["verdict"] == "equal"
 
 
-def test_another_mask_takes_two_refreshes_and_mixes_nothing(patients):
-    """Files of the old contract may come late: their values are the old mask's."""
-    masks = ENTRY["masks"] | {"zip": "hash"}
-    done = patients.deploy(masks=masks)
-    assert done.waiting == ("zip",)
-    patients.sandbox.sync(patients.table)
-    done = patients.deploy(masks=masks)
-    assert (done.added, done.waiting) == (("zip",), ())
-    patients.sandbox.sync(patients.table)
-    assert patients.rows("id, zip") == [
-        (2, None),
-        (3, hashed("")),
-        (4, hashed("77")),
-    ]
-    assert patients.cli("verify")["verdict"] == "equal"
-
-
 def test_another_key_is_seen_by_verify_and_mended_by_a_backfill(patients):
     sandbox = patients.sandbox
     sandbox.aurora("SELECT aurora_sync.new_mask_key()")
