@@ -148,7 +148,7 @@ def test_files_that_wait_and_rows_that_do_not_fit(doctor, monkeypatch):
         sandbox.aws("s3").put_object(
             Bucket=sandbox.outputs["bucket"],
             Key=f"{key}/{stamp}_4_c0.csv",
-            Body=b"1,," + amount + b",2026-01-02 03:04:05+00:00\n",
+            Body=b"1,," + amount + b",2026-01-02 03:04:05+00\n",
         )
         deadline = time.monotonic() + MERGE_SECONDS
         while doctor.checks() != ({"quarantine"} if version == 1 else set()):

@@ -46,7 +46,7 @@ def test_a_file_that_appears_in_the_lake_is_merged_without_the_exporter(
     sandbox.aws("s3").put_object(
         Bucket=sandbox.outputs["bucket"],
         Key=f"exports/local/{table.spec.source.slug}/by-hand/{stamp}_4_c0.csv",
-        Body=b'1,"a ""b"" \\N",0.10,2026-01-02 03:04:05.000006+00:00\n',
+        Body=b'1,"a ""b"" \\N",0.10,2026-01-02 03:04:05.000006+00\n',
     )
     target = f"ANALYTICS.PUBLIC.{table.spec.target[1]}"
     deadline = 100
