@@ -18,12 +18,8 @@ from msgspec import Struct
 from runtime.contract.errors import SyncError
 from runtime.contract.names import literal
 from runtime.contract.snowflake_deletes import kind_part
-from runtime.contract.snowflake_names import (
-    FILE_RECEIPTS,
-    QUARANTINE,
-    RECONCILES,
-    SYNC,
-)
+from runtime.contract.snowflake_names import FILE_RECEIPTS, LANDING, QUARANTINE
+from runtime.contract.snowflake_names import RECONCILES, SWEEPS, SYNC
 from runtime.contract.specs import Table
 from runtime.ops.sweep import as_loader, load_again, mend
 from runtime.ops.warehouse import Warehouse
@@ -217,6 +213,7 @@ def _empty(table: Table, warehouse: Warehouse, base: Base) -> None:
     objects, name = warehouse.objects, literal(table.contract.table)
     again = _again(table, warehouse, base.seq, base.seal)
     statements = [
+        *_drained(table, warehouse),
         f"DELETE FROM {objects.qualified(*table.spec.target)}",
         *_undecide(warehouse, name, base.seal),
         # The lines that could not be read are judged again as well.
@@ -234,6 +231,21 @@ def _empty(table: Table, warehouse: Warehouse, base: Base) -> None:
         warehouse.ask("ROLLBACK")
         raise
     warehouse.ask("COMMIT")
+
+
+def _drained(table: Table, warehouse: Warehouse) -> Iterator[str]:
+    """Let go of what has landed and is not merged: all of it is loaded again.
+
+    A seal among it would be applied before the rows that it deletes have come. The
+    stream comes first, so that this waits for a merge that is reading it.
+    """
+    objects = warehouse.objects
+    sweeps = objects.qualified(SYNC, SWEEPS)
+    stream = objects.qualified(LANDING, objects.stream(table))
+    none = f"SELECT file_name FROM {stream} WHERE 0 = 1"
+    yield f"INSERT INTO {sweeps} (table_name) {none}"
+    if table.spec.deletes == "reconcile":
+        yield f"DELETE FROM {objects.qualified(LANDING, objects.keys_table(table))}"
 
 
 def _undecide(warehouse: Warehouse, name: str, seal: str) -> Iterator[str]:
