@@ -72,6 +72,7 @@ def run(
     before = {(one.type, one.name): one for one in resources(stack.dir)}
     sessions = Sessions(stack)
     try:
+        sessions.begin()
         site = Site(
             stack=stack,
             sessions=sessions,

@@ -35,6 +35,15 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: list[SnowflakeConnection] = []
 
+    def begin(self) -> None:
+        """Fetch a row before threads do.
+
+        The connector's first fetch of a process sets up a log of its C++ part: with
+        two at once one waits for the interpreter, which the other one holds while it
+        waits for the log, and the process stands still for good.
+        """
+        self.run("SELECT 1")
+
     def run(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement and return its rows."""
         connection = getattr(self._own, "connection", None)
