@@ -9,8 +9,8 @@ it, so that it is in no query's text. Neither the exporter nor this program know
 
 from dataclasses import replace
 
-from runtime.contract.names import quote_postgres
 from runtime.contract.columns import MOMENTS, Column
+from runtime.contract.names import quote_postgres
 from runtime.contract.type_rule import TypeRule, varchar
 
 SCHEMA = "aurora_sync"

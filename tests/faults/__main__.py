@@ -6,7 +6,6 @@ with their steps. Exits 1 when one failed or a cell of the matrix stayed empty.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import msgspec
 
 from tests.faults.faulty import CELLS
 from tests.faults.scenarios import empty_cells
+from tests.nights import begin
 
 _LOOK_SECONDS = 10
 _ENOUGH_FOR_EVERY_CELL = 1500
@@ -51,14 +51,7 @@ def main() -> int:
 def _begin(first: int, count: int, report: Path) -> subprocess.Popen[str]:
     tests = Path(__file__).with_name("night.py")
     settings = {"FAULTS_SEEDS": f"{first}:{count}", "FAULTS_REPORT": str(report)}
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    return subprocess.Popen(
-        [*pytest, "-o", "python_functions=a_night", str(tests)],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return begin(tests, settings)
 
 
 def _read(report: Path) -> dict[str, Any]:

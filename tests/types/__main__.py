@@ -7,7 +7,6 @@ an edge was missing, or when there were fewer values than asked for.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from tests.nights import begin
 from tests.types.values import KINDS
 
 _LOOK_SECONDS = 10
@@ -59,14 +59,7 @@ def main() -> int:
 def _begin(rounds: str, report: Path) -> subprocess.Popen[str]:
     night = Path(__file__).with_name("night.py")
     settings = {"TYPES_ROUNDS": rounds, "TYPES_REPORT": str(report)}
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    return subprocess.Popen(
-        [*pytest, "-o", "python_functions=a_night", str(night)],
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return begin(night, settings)
 
 
 def _read(report: Path) -> dict[str, Any]:
