@@ -95,12 +95,30 @@ def _double(number: float) -> Element:
 
 
 def _single(number: float) -> Element:
-    """The shortest digits that mean it: compared as the double that they are."""
+    """The shortest digits that mean it: compared as the double that they are.
+
+    Digits half-way to a neighbour mean it by the rule of ties alone; PostgreSQL takes
+    none that depend on it. Source: its src/common/f2s.c, acceptBounds
+    """
     literal, held = _double(number)
     for text in (f"{number:.{digits}g}" for digits in range(1, 10)):
-        if math.isfinite(number) and _as_single(float(text)) == number:
+        if math.isfinite(number) and _means(float(text), number):
             return literal, float(text) + 0.0
     return literal, held
+
+
+def _means(near: float, number: float) -> bool:
+    if near == number or _as_single(near) != number:
+        return near == number
+    beside = _neighbour(number, 1 if near > number else -1)
+    return abs(near - number) < abs(beside - near)
+
+
+def _neighbour(number: float, step: int) -> float:
+    """The value of float4 next to one that is not 0, as a double."""
+    bits = struct.unpack("i", struct.pack("f", number))[0]
+    towards = step if number > 0 else -step
+    return float(struct.unpack("f", struct.pack("i", bits + towards))[0])
 
 
 def _as_single(number: float) -> float:
@@ -181,7 +199,7 @@ _ARRAYS = (
     _kind(
         "real[]",
         st.floats(width=32).map(_single),
-        [_single(f) for f in (0.5, -0.0, 1e22, math.nan, -math.inf)],
+        [_single(f) for f in (0.5, -0.0, 1e22, -57023192.0, math.nan, -math.inf)],
     ),
     _kind(
         "timestamptz[]",
