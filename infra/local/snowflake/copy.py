@@ -1,7 +1,7 @@
 """COPY INTO a table from files of a stage: the one shape that pipes use.
 
     COPY INTO table (columns) FROM (SELECT values FROM @stage/path t)
-    FILE_FORMAT = (…) ON_ERROR = SKIP_FILE [FILES = ('…')] [FORCE = TRUE]
+    [FILES = ('…')] FILE_FORMAT = (…) ON_ERROR = SKIP_FILE [FORCE = TRUE]
 
 A file loads completely or not at all.
 """
