@@ -14,7 +14,11 @@ from runtime.contract.snowflake_names import (
     SnowflakeObjects,
     shared_tables,
 )
-from runtime.contract.snowflake_sql import manifest_copy_statement
+from runtime.contract.snowflake_pipes import (
+    manifest_copy_statement,
+    manifests_pipe_name,
+    version_of,
+)
 from runtime.contract.snowflake_sweep import (
     LATE_MINUTES,
     SYNC_OVERDUE,
@@ -101,17 +105,17 @@ class SnowflakeLanding(pulumi.ComponentResource):
         }
 
     def _manifests_pipe(self, needs: list[pulumi.Resource]) -> None:
+        """As with tables' pipes, another COPY is another resource."""
+        name = manifests_pipe_name(self._objects)
         snowflake.Pipe(
-            f"{self._name}-manifests-pipe",
+            f"{self._name}-manifests-pipe-{version_of(name)}",
             database=self._objects.database,
             schema=SYNC,
-            name=self._objects.manifests_pipe,
+            name=name,
             copy_statement=manifest_copy_statement(self._objects),
             auto_ingest=True,
             aws_sns_topic_arn=self._args.topic_arn,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=needs, delete_before_replace=True
-            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
         )
 
     def _views(self, needs: list[pulumi.Resource]) -> list[pulumi.Resource]:

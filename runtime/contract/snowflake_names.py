@@ -60,7 +60,8 @@ class SnowflakeObjects:
 
     exports_stage: str = "EXPORTS"
     manifests_stage: str = "MANIFESTS"
-    manifests_pipe: str = "MANIFESTS_PIPE"
+    # Versions of a pipe add a digest of their COPY.
+    manifests_pipes: str = "MANIFESTS_PIPE"
     # No table's object has such a name: theirs have two underscores within.
     sweep_stream: str = "MANIFESTS_STREAM"
     sweep_task: str = "SWEEP"
@@ -86,8 +87,8 @@ class SnowflakeObjects:
         """Return the stored name of a table's object in the landing schema."""
         return landing_name(table.spec.source) + suffix
 
-    def pipe(self, table: Table) -> str:
-        """Return the stored name of a table's pipe."""
+    def pipes(self, table: Table) -> str:
+        """Return what the names of all versions of a table's pipe begin with."""
         return self.landing(table, "_PIPE")
 
     def stream(self, table: Table) -> str:

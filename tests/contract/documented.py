@@ -186,6 +186,7 @@ CLAUSES = {
     "ROLLBACK": _COMMAND + "rollback",
     # Loads; FILES and FORCE are not for pipes
     "COPY INTO": _COPY,
+    "PATTERN =": _COPY,  # of what stands after a pipe's path, as a whole
     "FILE_FORMAT = ( TYPE = CSV": _COPY,
     "FILE_FORMAT = ( TYPE = JSON": _COPY,
     "COMPRESSION = NONE": _COPY,
@@ -219,6 +220,7 @@ CLAUSES = {
     "SET PIPE_EXECUTION_PAUSED = FALSE": _COMMAND + "alter-pipe",
     "REFRESH": _COMMAND + "alter-pipe",
     "SHOW STREAMS LIKE": _COMMAND + "show-streams",
+    "SHOW PIPES LIKE": _COMMAND + "show-pipes",
     "SHOW TASKS LIKE": _COMMAND + "show-tasks",
     "IN SCHEMA": _COMMAND + "show-tasks",
     "USE ROLE": _COMMAND + "use-role",

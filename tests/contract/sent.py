@@ -16,12 +16,13 @@ from sqlglot import exp, parse_one
 
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.snowflake_sql import (
+from runtime.contract.snowflake_pipes import (
     copy_statement,
     manifest_copy_statement,
-    merge_block,
-    task_condition,
+    manifests_pipe_name,
+    pipe_name,
 )
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -117,6 +118,11 @@ class Account(Warehouse):
         # By what the statement has in it; the first that fits.
         self._answers: tuple[tuple[str, dict[str, Any]], ...] = (
             ("SHOW STREAMS", {"name": objects.stream(table), "stale": "true"}),
+            (
+                f"SHOW PIPES LIKE '{objects.manifests_pipes}",
+                {"name": manifests_pipe_name(objects), "created_on": NOW},
+            ),
+            ("SHOW PIPES", {"name": pipe_name(objects, table), "created_on": NOW}),
             ("SHOW TASKS", {"name": objects.task(table), "state": "suspended"}),
             ("CURRENT_ROLE()", {"name": "Ops Team"}),
             ("PIPE_STATUS", {"status": paused}),

@@ -14,12 +14,12 @@ from runtime.contract.snowflake_names import (
     shared_tables,
     target_columns,
 )
-from runtime.contract.snowflake_sql import (
+from runtime.contract.snowflake_pipes import (
     copy_statement,
     manifest_copy_statement,
-    merge_block,
-    task_condition,
+    pipe_name,
 )
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.specs import Table
 from tests.contract.test_type_map import ALL
 from tests.factories import ORDERS, make_column, make_table
@@ -350,7 +350,7 @@ def test_objects_of_a_table_have_names_of_their_own():
     table = make_table()
     names = [
         OBJECTS.landing(table),
-        OBJECTS.pipe(table),
+        pipe_name(OBJECTS, table),
         OBJECTS.stream(table),
         OBJECTS.task(table),
     ]

@@ -27,12 +27,8 @@ from runtime.contract.snowflake_names import (
     shared_tables,
     target_columns,
 )
-from runtime.contract.snowflake_sql import (
-    copy_statement,
-    manifest_copy_statement,
-    merge_block,
-    task_condition,
-)
+from runtime.contract.snowflake_pipes import copy_statement, manifest_copy_statement
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,

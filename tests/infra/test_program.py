@@ -1,5 +1,6 @@
 """The resource graph: what starts what, what waits for what, what is kept."""
 
+import hashlib
 import json
 import re
 
@@ -7,6 +8,7 @@ import pytest
 
 from infra.stack import ROOT
 from runtime.contract.settings import HANDLER, ExporterSettings
+from runtime.contract.snowflake_pipes import versions_of
 from tests.factories import make_table
 from tests.infra.recording import (
     SECRETS,
@@ -237,7 +239,7 @@ def test_each_pipe_reads_the_prefix_of_its_table_only(graph):
     for pipe in graph.of("snowflake:index/pipe"):
         (place,) = re.findall(r"FROM @(\S+)", pipe.inputs["copyStatement"])
         assert place.endswith("/")
-        prefixes[pipe.inputs["name"]] = place
+        prefixes[versions_of(pipe.inputs["name"])] = place
     exports = "SHOP_DEV.LANDING.EXPORTS"
     assert prefixes == {
         "MANIFESTS_PIPE": "SHOP_DEV.LANDING.MANIFESTS/",
@@ -245,6 +247,18 @@ def test_each_pipe_reads_the_prefix_of_its_table_only(graph):
         "PUBLIC__ORDER_ITEMS_PIPE": f"{exports}/public.order_items/",
         "PUBLIC__ORDERS_PIPE": f"{exports}/public.orders/",
     }
+
+
+def test_a_pipe_of_another_statement_stands_before_the_older_one_goes(graph):
+    """Its name tells the two apart; deleted first, events would find no pipe."""
+    pipes = graph.of("snowflake:index/pipe")
+    assert len(pipes) == len(TABLES) + 1
+    for pipe in pipes:
+        digest = hashlib.sha256(pipe.inputs["copyStatement"].encode()).hexdigest()[:8]
+        assert pipe.inputs["name"].endswith(f"_PIPE_{digest.upper()}")
+        # Another resource, not the same one replaced: that would delete first.
+        assert pipe.name.endswith(f"-pipe-{digest}")
+        assert not pipe.options
 
 
 def test_stages_and_integration_show_the_stacks_folders_only(graph):
@@ -286,10 +300,9 @@ def test_a_pipe_is_made_when_its_events_arrive_and_its_role_may_read(graph):
     ]
     for pipe in graph.of("snowflake:index/pipe", "table-"):
         above = graph.above(pipe)
-        landing = pipe.name.replace("-pipe", "-landing")
+        landing = pipe.name.rpartition("-pipe-")[0] + "-landing"
         waited = [*waited_for, graph.one("snowflake:index/table", landing)]
         assert [each.name for each in waited if each.urn not in above] == []
-        assert "delete_before_replace" in pipe.options
 
 
 def test_a_task_starts_when_all_it_touches_exists(graph):
@@ -319,9 +332,13 @@ def test_a_task_starts_when_all_it_touches_exists(graph):
 def test_a_schedule_starts_after_everything_its_files_pass(graph):
     for rule in graph.of("aws:cloudwatch/eventRule"):
         parent = next(each for each in graph.resources if each.urn == rule.parent)
-        needed = {each.rpartition("::")[2] for each in parent.needs}
         name = parent.name.removesuffix("-schedule")
-        assert needed == {f"{name}-pipe", f"{name}-task"}
+        ready = [
+            *graph.of("snowflake:index/pipe", f"{name}-pipe-"),
+            graph.one("snowflake:index/task", f"{name}-task"),
+        ]
+        assert parent.needs == {each.urn for each in ready}
+        assert len(ready) == 2
 
 
 def test_the_function_runs_when_it_may_and_can(graph):

@@ -52,10 +52,14 @@ CALLS: dict[str, Call] = {
     **snowflake_account.CALLS,
 }
 # What stops when its table leaves the config. All else stays: it may hold data.
-STOPPERS: dict[str, Callable[[Site, Inputs], None]] = {
+STOPPERS: dict[str, Callable[[Site, Inputs], bool]] = {
     "aws:cloudwatch/eventRule:EventRule": aws_compute.disable_rule,
     "snowflake:index/pipe:Pipe": snowflake.pause_pipe,
     "snowflake:index/task:Task": snowflake.suspend_task,
+}
+# What replaces an older one under another name, which goes when all else stands.
+REPLACERS: dict[str, Callable[[Site, Inputs], None]] = {
+    "snowflake:index/pipe:Pipe": snowflake.drop_older_pipes,
 }
 # A property that holds a secret arrives as {_SECRET: …, "value": …}.
 _SECRET = "4dabf18193072939515e22adb298388d"

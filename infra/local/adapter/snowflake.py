@@ -6,6 +6,7 @@ from infra.local.adapter.site import Handler, Inputs, Made, Site
 from infra.local.adapter.snowflake_text import made, name_of, options, render
 from infra.local.parts import LocalError
 from runtime.contract.names import literal, quote_snowflake
+from runtime.contract.snowflake_pipes import is_version, versions_of
 from runtime.contract.type_rule import grows
 
 
@@ -144,16 +145,29 @@ def _task(site: Site, name: str, inputs: Inputs) -> Made:
     return made(inputs)
 
 
-def pause_pipe(site: Site, inputs: Inputs) -> None:
-    """Stop the loads of a table that the config no longer has."""
-    if _standing(site, "PIPES", inputs):
+def pause_pipe(site: Site, inputs: Inputs) -> bool:
+    """Stop the loads of a table that the config no longer has; False of no pipe."""
+    standing = _standing(site, "PIPES", inputs) is not None
+    if standing:
         site.sql(f"ALTER PIPE {name_of(inputs)} SET PIPE_EXECUTION_PAUSED = TRUE")
+    return standing
 
 
-def suspend_task(site: Site, inputs: Inputs) -> None:
-    """Stop the merges of a table that the config no longer has."""
-    if _standing(site, "TASKS", inputs):
+def drop_older_pipes(site: Site, inputs: Inputs) -> None:
+    """Drop other versions of a pipe that stands, as Pulumi does at its end."""
+    place = name_of({"database": inputs["database"], "name": inputs["schema"]})
+    pipes = versions_of(inputs["name"])
+    for row in site.sql(f"SHOW PIPES IN SCHEMA {place}"):
+        if row["name"] != inputs["name"] and is_version(row["name"], pipes):
+            site.sql(f"DROP PIPE {name_of({**inputs, 'name': row['name']})}")
+
+
+def suspend_task(site: Site, inputs: Inputs) -> bool:
+    """Stop the merges of a table that the config no longer has; False of no task."""
+    standing = _standing(site, "TASKS", inputs) is not None
+    if standing:
         site.sql(f"ALTER TASK {name_of(inputs)} SUSPEND")
+    return standing
 
 
 def _token(kind: str) -> str:

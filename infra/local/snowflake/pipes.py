@@ -1,11 +1,12 @@
 """Auto-ingest pipes: S3 tells an SNS topic, the topic our queue, the queue us.
 
 Events may come twice, late and out of order. A file goes to every pipe whose stage
-and path are a prefix of its key.
+and path are a prefix of its key, and whose pattern the rest of the key matches.
 """
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,7 @@ class Pipes:
             "table": copy.table,
             "stage": copy.stage,
             "path": copy.path,
+            "pattern": copy.pattern,
             "topic": topic,
             "notification_channel": self._subscribe(topic)[1],
             "paused": False,
@@ -155,6 +157,9 @@ class Pipes:
 
     def _register(self, name: Name, key: str) -> bool:
         pipe = self._catalog.get("PIPE", name)
+        below = key.removeprefix(self._place(name)[1])
+        if pipe["pattern"] and not re.fullmatch(pipe["pattern"], below):
+            return False
         url = str(self._catalog.get("STAGE", Name(*pipe["stage"]))["URL"])
         return self._loads.register(name, Name(*pipe["table"]), url, key)
 
