@@ -102,10 +102,10 @@ def test_the_function_reaches_five_places_and_no_others(graph):
 
 def test_existing_endpoints_are_used_as_they_are(settings):
     del settings["network"]["route_table_ids"]
-    settings["network"]["sqs_security_group_id"] = "sg-of-sqs"
+    settings["network"]["sqs_security_group_id"] = "sg-0f5c5"
     graph = run(settings)
     to_sqs = graph.one("aws:vpc/securityGroupEgressRule", "to-sqs")
-    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-of-sqs"
+    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-0f5c5"
     assert graph.of("aws:ec2/vpcEndpoint") == []
     lists = {
         each.inputs["prefixListId"]
