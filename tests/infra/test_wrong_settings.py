@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from infra import stack_consistency, stack_rules, stack_settings
-from infra.stack import StackSettings, _Rest
-from tests.infra.recording import PROJECT, example_settings, run_recording
+from infra.stack import PROJECT, StackSettings, _Rest
+from tests.infra.recording import example_settings, run_recording
 from tests.infra.wrong_settings import CONTRADICTIONS, ONLY_TYPES, WRONG, Field
 
 # What no setting takes, whatever its type; None where a setting may be left out.
