@@ -14,7 +14,8 @@ import pulumi
 from msgspec import Meta, Struct, field
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from infra.stack_rules import group_problems
+from infra.stack_consistency import stack_problems
+from infra.stack_rules import group_problems, tag_problems
 from infra.stack_settings import (
     AuroraSettings,
     AwsSettings,
@@ -49,8 +50,8 @@ class _Stack(Struct, frozen=True, kw_only=True):
     stack: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z][a-z0-9-]{0,23}$",
-            description="lower-case letters, digits and hyphens, at most 24",
+            pattern=r"^[a-z]([a-z0-9-]{0,22}[a-z0-9])?\Z",
+            description="lower-case letters, digits and hyphens within, at most 24",
         ),
     ]
 
@@ -63,6 +64,8 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         sync_config: Path of `sync_config.json`, relative to the project's folder.
         bundle: Path of the function's zip, relative to the project's folder.
         tags: Tags of every AWS resource, beside those that name project and stack.
+        deletion_protection: True keeps what holds data when its resource goes; false
+            lets `pulumi destroy` empty and remove the whole stack.
     """
 
     stack: str
@@ -75,6 +78,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     sync_config: str = "config/sync_config.json"
     bundle: str = "build/exporter.zip"
     tags: dict[str, str] = field(default_factory=dict)
+    deletion_protection: bool = True
 
     @classmethod
     def from_pulumi(cls) -> "StackSettings":
@@ -116,13 +120,16 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         }
         found: dict[str, Any] = {}
         for key, model in groups.items():
-            group = convert(
-                values.pop(key, {}), model, f"{where}: {PROJECT}:{key}", problems
-            )
-            if group is not None:
+            subject = f"{where}: {PROJECT}:{key}"
+            group = convert(values.pop(key, {}), model, subject, problems)
+            wrong = [] if group is None else list(group_problems(group, subject))
+            problems.extend(wrong)
+            if group is not None and not wrong:
                 found[key] = group
-                problems.extend(group_problems(group, f"{where}: {PROJECT}:{key}"))
+        problems.extend(stack_problems(found, f"{where}: {PROJECT}"))
         rest = convert(values, _Rest, where, problems)
+        if rest is not None:
+            problems.extend(tag_problems(rest.tags, f"{where}: {PROJECT}:tags"))
         if problems or rest is None or known is None:
             raise ConfigErrors(problems)
         return cls(stack=stack, **found, **msgspec.structs.asdict(rest))
@@ -205,17 +212,22 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         return ROOT / self.bundle
 
 
+# A list or an object instead of a path arrives as its JSON.
+_PATH = r"^[^\s\[\]{}\"]([^\[\]{}\"]*[^\s\[\]{}\"])?"
+
+
 class _Rest(Struct, frozen=True, kw_only=True):
     sync_config: Annotated[
-        str, Meta(min_length=1, description="path of sync_config.json")
+        str,
+        Meta(pattern=_PATH + r"\.json\Z", description="path of sync_config.json"),
     ] = "config/sync_config.json"
     bundle: Annotated[
-        str, Meta(min_length=1, description="path of the function's zip")
+        str, Meta(pattern=_PATH + r"\.zip\Z", description="path of the function's zip")
     ] = "build/exporter.zip"
     tags: Annotated[
-        dict[str, Annotated[str, Meta(max_length=256)]],
-        Meta(max_length=40, description="at most 40 names with texts"),
+        dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
     ] = field(default_factory=dict)
+    deletion_protection: Annotated[bool, Meta(description="true or false")] = True
 
 
 def _unknown_keys(
@@ -236,5 +248,5 @@ def _decoded(key: str, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

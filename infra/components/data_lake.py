@@ -45,7 +45,9 @@ class DataLake(pulumi.ComponentResource):
         self._name = name
         self._settings = args.settings
         self._child = pulumi.ResourceOptions(parent=self)
-        self._kept = pulumi.ResourceOptions(parent=self, protect=True)
+        self._kept = pulumi.ResourceOptions(
+            parent=self, protect=args.settings.deletion_protection
+        )
         self.bucket_arn = f"arn:aws:s3:::{args.settings.bucket}"
         self.key_arn = self._key(args.log_group_arn)
         self.bucket = self._bucket()
@@ -77,7 +79,11 @@ class DataLake(pulumi.ComponentResource):
 
     def _bucket(self) -> pulumi.Output[str]:
         bucket = aws.s3.Bucket(
-            f"{self._name}-bucket", bucket=self._settings.bucket, opts=self._kept
+            f"{self._name}-bucket",
+            bucket=self._settings.bucket,
+            # A bucket with files cannot be deleted otherwise.
+            force_destroy=not self._settings.deletion_protection,
+            opts=self._kept,
         )
         guards = [
             aws.s3.BucketServerSideEncryptionConfiguration(

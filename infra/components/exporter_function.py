@@ -126,8 +126,10 @@ class ExporterFunction(pulumi.ComponentResource):
             billing_mode="PAY_PER_REQUEST",
             point_in_time_recovery={"enabled": True},
             server_side_encryption={"enabled": True},
-            deletion_protection_enabled=True,
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            deletion_protection_enabled=self._settings.deletion_protection,
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=self._settings.deletion_protection
+            ),
         )
 
     def _log_group(self) -> aws.cloudwatch.LogGroup:

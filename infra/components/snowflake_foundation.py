@@ -52,6 +52,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         super().__init__("aurora-sync:index:SnowflakeFoundation", name, {}, opts)
         self._name = name
         self._wanted = args.settings.snowflake
+        self._protected = args.settings.deletion_protection
         self._child = pulumi.ResourceOptions(parent=self)
         self._granted: list[pulumi.Output[str]] = []
         # The PUBLIC schema that comes with a database has no managed access.
@@ -59,7 +60,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             f"{name}-database",
             name=self._wanted.database,
             drop_public_schema_on_creation=True,
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=self._protected),
         )
         objects = args.settings.objects
         loader = self._role("loader", objects.loader)
@@ -96,7 +97,9 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             name=schema,
             is_transient="true" if transient else "false",
             with_managed_access="true",
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=not transient),
+            opts=pulumi.ResourceOptions(
+                parent=self, retain_on_delete=self._protected and not transient
+            ),
         )
 
     def _grant(

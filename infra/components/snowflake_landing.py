@@ -92,7 +92,9 @@ class SnowflakeLanding(pulumi.ComponentResource):
         }
 
     def _tables(self) -> dict[str, snowflake.Table]:
-        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        kept = pulumi.ResourceOptions(
+            parent=self, retain_on_delete=self._args.settings.deletion_protection
+        )
         return {
             table: made_table(
                 f"{self._name}-{table.lower()}",

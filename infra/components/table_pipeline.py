@@ -130,7 +130,10 @@ class TablePipeline(pulumi.ComponentResource):
             f"{self._name}-target",
             (self._objects.database, *self._table.spec.target),
             target_columns(self._table),
-            pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            pulumi.ResourceOptions(
+                parent=self,
+                retain_on_delete=self._args.settings.deletion_protection,
+            ),
             cluster_by=[quote_snowflake_column(name) for name in clustering] or None,
         )
 

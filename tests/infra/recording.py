@@ -179,9 +179,9 @@ class _Monitor(MockMonitor):
         return answer
 
 
-def example_settings() -> dict[str, Any]:
-    """Return the settings of `Pulumi.dev.yaml` by key, without the project's name."""
-    config = _yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+def example_settings(stack: str = "dev") -> dict[str, Any]:
+    """Return the settings of a `Pulumi.<stack>.yaml`, without the project's name."""
+    config = _yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     return {
         key.partition(":")[2]: value
         for key, value in config.items()
@@ -231,10 +231,13 @@ def run(settings: dict[str, Any], stack: str = "dev") -> Graph:
 
 
 def run_recording(
-    settings: dict[str, Any], program: Callable[[], None] = deploy
+    settings: dict[str, Any],
+    program: Callable[[], None] = deploy,
+    *,
+    stack: str = "dev",
 ) -> tuple[Graph, str]:
     """Run a program that is expected to fail; return what it registered, and why."""
-    with _recording(settings, "dev") as graph:
+    with _recording(settings, stack) as graph:
         try:
             pulumi.runtime.test(program)()
         except Exception as error:

@@ -6,18 +6,10 @@ import re
 
 import pytest
 
-from infra.stack import ROOT
 from runtime.contract.settings import HANDLER, ExporterSettings
 from runtime.contract.snowflake_pipes import versions_of
 from tests.factories import make_table
-from tests.infra.recording import (
-    SECRETS,
-    Graph,
-    example_settings,
-    packed,
-    run,
-    run_recording,
-)
+from tests.infra.recording import SECRETS, example_settings, run, run_recording
 
 TABLES = ("public.customers", "public.order_items", "public.orders")
 
@@ -104,10 +96,10 @@ def test_the_function_reaches_five_places_and_no_others(graph):
 
 def test_existing_endpoints_are_used_as_they_are(settings):
     del settings["network"]["route_table_ids"]
-    settings["network"]["sqs_security_group_id"] = "sg-of-sqs"
+    settings["network"]["sqs_security_group_id"] = "sg-0f5c5"
     graph = run(settings)
     to_sqs = graph.one("aws:vpc/securityGroupEgressRule", "to-sqs")
-    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-of-sqs"
+    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-0f5c5"
     assert graph.of("aws:ec2/vpcEndpoint") == []
     lists = {
         each.inputs["prefixListId"]
@@ -632,42 +624,6 @@ def test_the_number_of_resources_grows_by_few_per_table(with_tables):
     assert (many - one) / 10 == 8
 
 
-LONG = "a" * 63
-LIMITS = {
-    "aws:cloudwatch/eventRule:EventRule": (64, r"[.\-_A-Za-z0-9]+"),
-    "aws:iam/role:Role": (64, r"[\w+=,.@-]+"),
-    "aws:iam/rolePolicy:RolePolicy": (128, r"[\w+=,.@-]+"),
-    "aws:lambda/function:Function": (64, r"[a-zA-Z0-9-_]+"),
-    "aws:sqs/queue:Queue": (80, r"[\w-]+"),
-    "aws:sns/topic:Topic": (256, r"[\w-]+"),
-    "aws:dynamodb/table:Table": (255, r"[\w.-]+"),
-    "aws:cloudwatch/logGroup:LogGroup": (512, r"[\w./#-]+"),
-    "aws:kms/alias:Alias": (256, r"alias/[\w/-]+"),
-    "aws:ec2/securityGroup:SecurityGroup": (255, r"[\w .:/()#,@\[\]+=&;{}!$*-]+"),
-    "aws:s3/bucket:Bucket": (63, r"[a-z0-9][a-z0-9-]+[a-z0-9]"),
-}
-
-
-def test_the_longest_names_fit_every_service(with_tables):
-    tables = [
-        make_table(table_name=f"{LONG}.{LONG[:-1]}b"),
-        make_table(table_name=f"{LONG}.{LONG}"),
-    ]
-    graph = run(with_tables(tables), stack="x" * 24)
-    seen = set()
-    for each in graph.resources:
-        if each.type in LIMITS:
-            limit, form = LIMITS[each.type]
-            name = each.inputs.get("name") or each.inputs["bucket"]
-            assert len(name) <= limit and re.fullmatch(form, name), name
-            seen.add(each.type)
-        elif each.type.startswith("snowflake:") and "name" in each.inputs:
-            assert len(each.inputs["name"]) <= 255
-    assert seen == set(LIMITS)
-    rules = {each.inputs["name"] for each in graph.of("aws:cloudwatch/eventRule")}
-    assert len(rules) == 2
-
-
 def test_hostile_names_stay_names(with_tables):
     hostile = ["public.Order; DROP --", "public.naïve '$$' %s {{name}}"]
     tables = [
@@ -708,29 +664,6 @@ def test_names_that_the_provider_cannot_handle_are_refused(with_tables, keys, ki
     graph, error = run_recording(with_tables([make_table(**keys)]))
     assert graph.resources == []
     assert f"its {kind} needs a name the Snowflake provider" in error
-
-
-def test_two_stacks_share_no_name(graph, tmp_path):
-    config = ROOT / "config" / "sync_config.json"
-    settings = example_settings() | {"bundle": str(packed(config, tmp_path))}
-    settings["snowflake"] |= {"database": "SHOP_TEST", "warehouse": "SYNC_TEST"}
-    other = run(settings, stack="dev-2")
-    assert _names(graph) & _names(other) == set()
-    assert _names(graph)
-
-
-def _names(graph: Graph) -> set[tuple[str, str]]:
-    """Names that must be unique in their account."""
-    scoped = ("aws:iam/rolePolicy", "snowflake:index/schema", "vault:index/mount")
-    return {
-        (each.type, name)
-        for each in graph.resources
-        if each.custom
-        and not each.type.startswith(scoped)
-        and "database" not in each.inputs
-        and "backend" not in each.inputs
-        and (name := each.inputs.get("name") or each.inputs.get("bucket"))
-    }
 
 
 def test_children_belong_to_their_component(graph):

@@ -126,7 +126,11 @@ def python_runtime() -> str:
 
 def bucket_name(stack: LocalStack) -> str:
     """Return the name that the lake's bucket has, or will have once deployed."""
-    unknown = dict.fromkeys(("vpc_id", "route_table_id", "security_group_id"), "none")
+    unknown = {
+        "vpc_id": "vpc-0",
+        "route_table_id": "rtb-0",
+        "security_group_id": "sg-0",
+    }
     given = settings(stack, unknown, Path(), Path())
     return StackSettings.read(given, STACK).bucket
 
