@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pulumi
+import yaml
 from msgspec import Meta, Struct, field
 from pulumi.runtime.config import CONFIG, get_config_env
 
@@ -88,12 +89,43 @@ class StackSettings(Struct, frozen=True, kw_only=True):
             ConfigErrors: With every wrong setting.
         """
         raw: dict[str, str] = {**get_config_env(), **CONFIG.get()}
-        mine = {
-            key.partition(":")[2]: value
-            for key, value in raw.items()
-            if key.startswith(f"{PROJECT}:")
+        return cls.read(_mine(raw), pulumi.get_stack())
+
+    @classmethod
+    def from_file(cls, stack: str, folder: Path = ROOT) -> "StackSettings":
+        """Read the settings of a stack that need not be deployed, without Pulumi.
+
+        Args:
+            stack: Name of the stack.
+            folder: Where `Pulumi.<stack>.yaml` stands.
+
+        Raises:
+            ConfigErrors: With every wrong setting.
+            ConfigError: There is no such file, or it is no YAML.
+        """
+        path = folder / f"Pulumi.{stack}.yaml"
+        if not path.exists():
+            known = sorted(each.name for each in folder.glob("Pulumi.*.yaml"))
+            raise ConfigError(
+                "stack has no settings",
+                subject=str(path),
+                allowed=", ".join(known),
+                remedy="copy Pulumi.dev.yaml and change its values, or correct --stack",
+            )
+        try:
+            config = (yaml.safe_load(path.read_text()) or {}).get("config") or {}
+        except (yaml.YAMLError, AttributeError) as error:
+            raise ConfigError(
+                f"is no YAML of settings ({error})",
+                subject=str(path),
+                remedy="compare it with Pulumi.dev.yaml",
+            ) from error
+        mine = _mine({str(key): value for key, value in config.items()})
+        texts = {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in mine.items()
         }
-        return cls.read(mine, pulumi.get_stack())
+        return cls.read(texts, stack)
 
     @classmethod
     def read(cls, raw: Mapping[str, str], stack: str) -> "StackSettings":
@@ -228,6 +260,15 @@ class _Rest(Struct, frozen=True, kw_only=True):
         dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
     ] = field(default_factory=dict)
     deletion_protection: Annotated[bool, Meta(description="true or false")] = True
+
+
+def _mine(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the project's own keys, without its name."""
+    return {
+        key.partition(":")[2]: value
+        for key, value in raw.items()
+        if key.startswith(f"{PROJECT}:")
+    }
 
 
 def _unknown_keys(

@@ -3,6 +3,7 @@
 import typer
 
 from infra.cli import explain, local, tables
+from infra.cli.admin import admin
 from infra.cli.approvals import accept_source, approve_deletes
 from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
@@ -39,5 +40,6 @@ app.command()(explain.explain)
 app.command()(backfill)
 app.command()(approve_deletes)
 app.command()(accept_source)
+app.command()(admin)
 app.command()(demo)
 app.command()(doctor)

@@ -13,7 +13,7 @@ from infra.local.adapter import landscape
 from infra.local.parts import LocalError, LocalStack
 from infra.local.snowflake.part import connect as connect_snowflake
 from infra.local.snowflake.part import is_ready
-from infra.stack import rule_name
+from infra.stack import StackSettings, rule_name
 from runtime.contract.errors import ConfigError
 from runtime.contract.names import SourceName
 from runtime.contract.settings import ExporterSettings
@@ -69,6 +69,11 @@ class LocalTarget(Target):
     def __init__(self, parts: LocalStack, config: Path | None) -> None:
         self._parts = parts
         self.config = config or Path(parts.fact("config") or CONFIG)
+
+    @property
+    def settings(self) -> StackSettings:
+        """Settings that need no deployment; its network's ids are not among them."""
+        return landscape.known_settings(self._parts)
 
     def aurora(self) -> Any:
         """Open a session as superuser."""

@@ -18,11 +18,7 @@ from sqlglot.errors import TokenError
 from infra.local.parts import LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
 from infra.local.snowflake.part import connect
-from runtime.contract.aurora_sql import (
-    EXPORTER_ROLE,
-    admin_statements,
-    vault_admin_statements,
-)
+from runtime.contract.aurora_sql import EXPORTER_ROLE, setup_statements
 from runtime.contract.errors import ConfigError
 from runtime.contract.specs import TableSpec
 
@@ -77,10 +73,7 @@ def _grant(
         cursor.execute("SELECT pg_catalog.to_regclass(%s)", (spec.source.sql,))
         (standing if cursor.fetchone()[0] else missing).append(spec)
     password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
-    for statement in (
-        *admin_statements(standing),
-        *vault_admin_statements(vault_user, password),
-    ):
+    for statement in setup_statements(standing, vault_user, password):
         cursor.execute(statement)
     kept = {(spec.source.schema, spec.source.name) for spec in standing}
     cursor.execute(_GRANTED, (EXPORTER_ROLE,))

@@ -20,6 +20,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
+from infra.local.aurora_extensions import make_extensions
 from infra.local.aws import package_folder
 from infra.local.parts import HOST, Command, LocalError, LocalStack, Part
 from infra.local.process_table import MARK, as_user
@@ -237,7 +238,8 @@ def _initialise(stack: LocalStack, data: Path) -> None:
 
 
 def _command(stack: LocalStack) -> Command:
-    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+    known = _SETTINGS | {"extension_control_path": make_extensions(home(stack))}
+    settings = [f"--{name}={value}" for name, value in known.items()]
     data = home(stack) / "data"
     port = stack.port("postgres")
     return Command(
