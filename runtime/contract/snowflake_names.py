@@ -60,10 +60,12 @@ class SnowflakeObjects:
 
     exports_stage: str = "EXPORTS"
     manifests_stage: str = "MANIFESTS"
+    status_stage: str = "STATUS"
     manifests_pipe: str = "MANIFESTS_PIPE"
     # No table's object has such a name: theirs have two underscores within.
     sweep_stream: str = "MANIFESTS_STREAM"
     sweep_task: str = "SWEEP"
+    status_task: str = "STATUS"
 
     def qualified(self, schema: str, name: str) -> str:
         """Return the full, quoted name of an object."""
@@ -111,7 +113,13 @@ class SnowflakeObjects:
         return {
             self.exports_stage: f"s3://{bucket}/exports/{self.stack}/",
             self.manifests_stage: f"s3://{bucket}/manifests/{self.stack}/",
+            self.status_stage: f"s3://{bucket}/{status_folder(self.stack)}",
         }
+
+
+def status_folder(stack: str) -> str:
+    """Return the folder of the bucket that Snowflake writes a stack's status to."""
+    return f"status/{stack}/"
 
 
 def landing_name(source: SourceName) -> str:
