@@ -33,6 +33,7 @@ from runtime.contract.snowflake_sql import (
     merge_block,
     task_condition,
 )
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -109,8 +110,10 @@ def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     yield "sql/manifests_pipe.sql", manifest_copy_statement(objects)
     yield "sql/sweep_condition.sql", sweep_condition(objects)
     yield "sql/sweep.sql", sweep_block(objects)
-    overdue = {SYNC_OVERDUE: overdue_view(objects, tables)}
-    for view, statement in (views(objects) | overdue).items():
+    yield "sql/status.sql", status_statement(objects)
+    own = {SYNC_OVERDUE: overdue_view(objects, tables)}
+    own |= {SYNC_STATE: state_view(objects, tables)}
+    for view, statement in (views(objects) | own).items():
         yield f"sql/{view.lower()}.sql", statement
     for name, columns in shared_tables().items():
         yield f"sql/{name.lower()}_columns.txt", columns_text(columns)
