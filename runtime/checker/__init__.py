@@ -1,1 +1,4 @@
-"""The checker: a small function that says how fresh tables are, whatever stands still."""
+"""The checker: a small function that says how fresh tables are.
+
+It goes on when nothing else does.
+"""

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from runtime.contract.errors import SourceError

@@ -77,6 +77,9 @@ def rendered() -> dict[Path, str]:
         )
         for name, text in part
     }
+    body = graph.one("aws:cloudwatch/dashboard").inputs["dashboardBody"]
+    files[GOLDEN / "dashboard.json"] = _json(json.loads(body))
+    files[GOLDEN / "alarms.txt"] = _alarms(graph)
     urns = sorted(each.urn for each in graph.resources)
     files[GOLDEN / "urns.txt"] = "\n".join(urns) + "\n"
     for kind, model in _SCHEMAS.items():
@@ -98,6 +101,24 @@ def _policies(graph: Graph) -> Iterator[tuple[str, str]]:
             else:
                 suffix = "-trust" if key == "assumeRolePolicy" else ""
                 yield f"policies/{each.name}{suffix}.json", _json(json.loads(text))
+
+
+def _alarms(graph: Graph) -> str:
+    """Return a line for each alarm: what it looks at, and when it goes off."""
+    lines = []
+    for each in graph.of("aws:cloudwatch/metricAlarm"):
+        made = each.inputs
+        sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+        dimensions = ",".join(f"{k}={v}" for k, v in made["dimensions"].items())
+        lines.append(
+            f"{made['name']}: {made['statistic']} of {made['namespace']} "
+            f"{made['metricName']} ({dimensions}) "
+            f"{sign[made['comparisonOperator']]} {made['threshold']:g} for "
+            f"{made['evaluationPeriods']:g} x {made['period']:g} s, "
+            f"missing {made['treatMissingData']}\n"
+            f"    {made['alarmDescription']}"
+        )
+    return "\n".join(sorted(lines)) + "\n"
 
 
 def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
