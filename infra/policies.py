@@ -6,6 +6,8 @@ names. A statement whose resource is `*` says why.
 
 from typing import Any
 
+from runtime.contract.snowflake_names import status_folder
+
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
@@ -50,6 +52,11 @@ def exports(stack: str) -> str:
 def manifests(stack: str) -> str:
     """Folder of all manifests of a stack."""
     return f"manifests/{stack}/"
+
+
+def status(stack: str) -> str:
+    """Folder of what Snowflake tells of a stack."""
+    return status_folder(stack)
 
 
 def service_trust(service: str) -> Document:
@@ -113,11 +120,12 @@ def snowflake_trust(*, user_arn: str, external_id: str) -> Document:
     )
 
 
-def snowflake_read(
+def snowflake_lake(
     *, stack: str, region: str, bucket_arn: str, key_arn: str
 ) -> Document:
-    """Let Snowflake read the stack's exports and manifests, and write nothing.
+    """Let Snowflake read exports and manifests, and write nothing but its status.
 
+    An unload that overwrites a file puts it, and deletes nothing.
     Source: Snowflake's user guide, data-load-s3-config-storage-integration
     """
     folders = (exports(stack), manifests(stack))
@@ -127,13 +135,69 @@ def snowflake_read(
             ["s3:GetObject", "s3:GetObjectVersion"],
             [f"{bucket_arn}/{folder}*" for folder in folders],
         ),
-        statement("ListFiles", ["s3:ListBucket"], bucket_arn, _folders(*folders)),
+        statement(
+            "ListFiles",
+            ["s3:ListBucket"],
+            bucket_arn,
+            _folders(*folders, status(stack)),
+        ),
+        statement("WriteStatus", ["s3:PutObject"], f"{bucket_arn}/{status(stack)}*"),
         statement("FindBucket", ["s3:GetBucketLocation"], bucket_arn),
         statement(
-            "DecryptFiles",
+            "UseKey",
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            key_arn,
+            _via(f"s3.{region}.amazonaws.com"),
+        ),
+    )
+
+
+def snowflake_publish(*, region: str, topic_arn: str, key_arn: str) -> Document:
+    """Let Snowflake publish errors of pipes and tasks to the alarms' topic alone.
+
+    Whoever publishes to an encrypted topic needs its key.
+    Source: Snowflake's user guide, creating-notification-integration-amazon-sns, and
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    """
+    return document(
+        statement("Publish", ["sns:Publish"], topic_arn),
+        statement(
+            "UseKey",
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            key_arn,
+            _via(f"sns.{region}.amazonaws.com"),
+        ),
+    )
+
+
+def checker(
+    *,
+    stack: str,
+    region: str,
+    bucket_arn: str,
+    key_arn: str,
+    ledger_arn: str,
+    log_group_arn: str,
+) -> Document:
+    """Let the checker read Snowflake's status and the ledger, and change nothing.
+
+    Without the right to list, a status that is missing would look like one that it may
+    not read. Its metrics are lines of its log.
+    """
+    return document(
+        statement("Ledger", ["dynamodb:BatchGetItem"], ledger_arn),
+        statement("Status", ["s3:GetObject"], f"{bucket_arn}/{status(stack)}*"),
+        statement("FindStatus", ["s3:ListBucket"], bucket_arn, _folders(status(stack))),
+        statement(
+            "DecryptStatus",
             ["kms:Decrypt"],
             key_arn,
             _via(f"s3.{region}.amazonaws.com"),
+        ),
+        statement(
+            "Logs",
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            f"{log_group_arn}:*",
         ),
     )
 

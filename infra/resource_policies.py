@@ -42,9 +42,14 @@ def bucket(*, bucket_arn: str, key_arn: str) -> Document:
 
 
 def key(
-    *, account_id: str, region: str, bucket_arn: str, log_group_arn: str
+    *,
+    account_id: str,
+    region: str,
+    bucket_arn: str,
+    log_group_arns: list[str],
+    alarms_arn: str,
 ) -> Document:
-    """Give the key to the account's IAM, and to S3 events and the log group alone.
+    """Give the key to the account's IAM, and to S3 events, alarms and logs alone.
 
     In a key's policy the resource `*` is the key itself.
     Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html,
@@ -66,6 +71,13 @@ def key(
             principal={"Service": "s3.amazonaws.com"},
         ),
         statement(
+            "Alarms",
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            "*",
+            _from(account_id, alarms_arn),
+            principal={"Service": "cloudwatch.amazonaws.com"},
+        ),
+        statement(
             "LogGroup",
             [
                 "kms:Decrypt",
@@ -75,7 +87,7 @@ def key(
                 "kms:ReEncrypt*",
             ],
             "*",
-            {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": log_group_arn}},
+            {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": log_group_arns}},
             principal={"Service": f"logs.{region}.amazonaws.com"},
         ),
     )
@@ -106,6 +118,22 @@ def topic(
             ["sns:Subscribe"],
             topic_arn,
             principal={"AWS": subscriber_arns},
+        ),
+    )
+
+
+def alarm_topic(*, account_id: str, topic_arn: str, alarms_arn: str) -> Document:
+    """Let this stack's alarms publish; Snowflake has a role for it.
+
+    Source: CloudWatch user guide, Notify_Users_Alarm_Changes.
+    """
+    return document(
+        statement(
+            "Alarms",
+            ["sns:Publish"],
+            topic_arn,
+            _from(account_id, alarms_arn),
+            principal={"Service": "cloudwatch.amazonaws.com"},
         ),
     )
 

@@ -18,6 +18,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from infra.stack_consistency import stack_problems
 from infra.stack_rules import group_problems, tag_problems
 from infra.stack_settings import (
+    AlarmSettings,
     AuroraSettings,
     AwsSettings,
     FunctionSettings,
@@ -76,6 +77,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     vault: VaultSettings
     snowflake: SnowflakeSettings
     function: FunctionSettings = FunctionSettings()
+    alarms: AlarmSettings = AlarmSettings()
     sync_config: str = "config/sync_config.json"
     bundle: str = "build/exporter.zip"
     tags: dict[str, str] = field(default_factory=dict)
@@ -203,6 +205,30 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     def log_group(self) -> str:
         """Name of the function's log group."""
         return f"/aws/lambda/{self.exporter}"
+
+    @property
+    def checker(self) -> str:
+        """Name of the checker's function and of its role."""
+        return self.named("checker")
+
+    @property
+    def checker_log_group(self) -> str:
+        """Name of the checker's log group."""
+        return f"/aws/lambda/{self.checker}"
+
+    @property
+    def checker_rule(self) -> str:
+        """Name of the checker's schedule rule; that of a table has a dot in it."""
+        return f"{self.rule_prefix}checker"
+
+    def alarm_name(self, label: str) -> str:
+        """Return the name of an alarm."""
+        return fit(f"{self.rule_prefix}{label}", 255)
+
+    @property
+    def alarms_arn(self) -> str:
+        """Pattern of the ARNs of this stack's alarms."""
+        return self.arn("cloudwatch", f"alarm:{self.rule_prefix}*")
 
     @property
     def ledger(self) -> str:

@@ -233,6 +233,48 @@ class SnowflakeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ]
 
 
+class AlarmSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told of alarms, and how often Snowflake says how far it is.
+
+    Without subscribers the alarms stand all the same, and tell nobody.
+    """
+
+    email: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+                    description="name@example.com",
+                ),
+            ],
+            ...,
+        ],
+        Meta(max_length=20, description="list of addresses, each confirms by itself"),
+    ] = ()
+    https: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(pattern=r"^https://[^\s]+$", description="https://host/path"),
+            ],
+            ...,
+        ],
+        Meta(max_length=20, description="list of endpoints that confirm and receive"),
+    ] = ()
+    runbook: Annotated[
+        Text, Meta(description="where docs/RUNBOOK.md is read; alarms link to it")
+    ] = "docs/RUNBOOK.md"
+    status_minutes: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=60,
+            description="minutes between two looks of Snowflake at itself, 5 to 60",
+        ),
+    ] = 15
+
+
 class FunctionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Size and manners of the exporter."""
 

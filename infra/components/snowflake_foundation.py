@@ -28,11 +28,13 @@ class SnowflakeFoundationArgs:
         settings: The stack's settings.
         tables: All tables; their schemas and warehouses.
         integration: Storage integration that the loader's stages use.
+        errors: Integration that errors of its pipes and tasks go through.
     """
 
     settings: StackSettings
     tables: tuple[Table, ...]
     integration: pulumi.Input[str]
+    errors: pulumi.Input[str]
 
 
 class SnowflakeFoundation(pulumi.ComponentResource):
@@ -139,6 +141,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             use,
             **_on("INTEGRATION", args.integration),
         )
+        self._grant("loader-errors", loader, use, **_on("INTEGRATION", args.errors))
         self._grant(
             "loader-warehouse",
             loader,

@@ -33,12 +33,14 @@ class TablePipelineArgs:
         settings: The stack's settings.
         table: The table.
         topic_arn: Topic that tells of new files.
+        errors: Integration that errors of pipe and task go through.
         landing: What all pipelines share in Snowflake.
     """
 
     settings: StackSettings
     table: Table
     topic_arn: pulumi.Input[str]
+    errors: pulumi.Input[str]
     landing: list[pulumi.Resource]
 
 
@@ -106,6 +108,7 @@ class TablePipeline(pulumi.ComponentResource):
             copy_statement=copy_statement(self._objects, self._table),
             auto_ingest=True,
             aws_sns_topic_arn=self._args.topic_arn,
+            error_integration=self._args.errors,
             opts=pulumi.ResourceOptions(
                 parent=self, depends_on=[landing, *self._args.landing]
             ),
@@ -152,6 +155,7 @@ class TablePipeline(pulumi.ComponentResource):
             ),
             user_task_timeout_ms=_MERGE_MILLISECONDS,
             suspend_task_after_num_failures=_FAILURES_TO_SUSPEND,
+            error_integration=self._args.errors,
             timezone="UTC",
             timestamp_input_format="AUTO",
             time_input_format="AUTO",

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from runtime.contract.columns import Column, Mask, Misfit, Name
-from runtime.contract.names import SourceName, snowflake_name
+from runtime.contract.names import SourceName, ascii_name, snowflake_name
 
 
 class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +208,11 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             snowflake_name(self.target_schema or self.source.schema),
             snowflake_name(self.target_table or self.source.name),
         )
+
+    @property
+    def group(self) -> str:
+        """What the table's metrics and alarms are summed up by: its target's schema."""
+        return ascii_name(self.target[0])
 
     @property
     def schedule_expression(self) -> str:

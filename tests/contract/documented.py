@@ -14,6 +14,7 @@ _QUERY = "sql-reference/constructs/"
 _COMMAND = "sql-reference/sql/"
 _SCRIPT = "sql-reference/snowflake-scripting/"
 _COPY = _COMMAND + "copy-into-table"
+_UNLOAD = _COMMAND + "copy-into-location"
 _MERGE = _COMMAND + "merge"
 _WINDOW = "sql-reference/functions-window-syntax"
 
@@ -21,6 +22,7 @@ _WINDOW = "sql-reference/functions-window-syntax"
 FUNCTIONS = {
     name: f"{_FUNCTION}{name.lower()}"
     for name in (
+        "ARRAY_AGG",  # an empty array of no rows; leaves NULL out
         "ARRAY_GENERATE_RANGE",  # without its end
         "ARRAY_TO_STRING",
         "COALESCE",
@@ -44,6 +46,7 @@ FUNCTIONS = {
         "MAX_BY",  # what to return, then what to compare; ignores NULL there
         "MD5",
         "MIN",
+        "OBJECT_CONSTRUCT",  # leaves out what is NULL
         "PARSE_JSON",
         "REGEXP_REPLACE",  # replaces every match
         "REGEXP_SUBSTR",  # NULL without a match
@@ -209,6 +212,9 @@ CLAUSES = {
     "FORCE = TRUE": _COPY,
     "ON_ERROR = ABORT_STATEMENT": _COPY,
     "ON_ERROR = SKIP_FILE": _COPY,
+    # An unload; its COPY INTO, FILE_FORMAT and COMPRESSION are those of loads
+    "OVERWRITE = TRUE": _UNLOAD,
+    "SINGLE = TRUE": _UNLOAD,
     # Objects
     "CREATE OR REPLACE STREAM": _COMMAND + "create-stream",
     "ON TABLE": _COMMAND + "create-stream",

@@ -23,6 +23,7 @@ from runtime.contract.snowflake_pipes import (
     pipe_name,
 )
 from runtime.contract.snowflake_sql import merge_block, task_condition
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -67,6 +68,9 @@ def shared(
     yield "sweep", sweep_block(objects)
     overdue = overdue_view(objects, tables.values())
     yield from (views(objects) | {SYNC_OVERDUE: overdue}).items()
+    yield SYNC_STATE, state_view(objects, tables.values())
+    yield f"{SYNC_STATE} without tables", state_view(objects, ())
+    yield "unload of the status", status_statement(objects)
     for number, load in enumerate(loads(overdue)):
         yield f"load {number} of {SYNC_OVERDUE}", load
 

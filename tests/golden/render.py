@@ -29,6 +29,7 @@ from runtime.contract.snowflake_names import (
 )
 from runtime.contract.snowflake_pipes import copy_statement, manifest_copy_statement
 from runtime.contract.snowflake_sql import merge_block, task_condition
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -72,6 +73,9 @@ def rendered() -> dict[Path, str]:
         )
         for name, text in part
     }
+    body = graph.one("aws:cloudwatch/dashboard").inputs["dashboardBody"]
+    files[GOLDEN / "dashboard.json"] = _json(json.loads(body))
+    files[GOLDEN / "alarms.txt"] = _alarms(graph)
     urns = sorted(each.urn for each in graph.resources)
     files[GOLDEN / "urns.txt"] = "\n".join(urns) + "\n"
     for kind, model in _SCHEMAS.items():
@@ -95,6 +99,24 @@ def _policies(graph: Graph) -> Iterator[tuple[str, str]]:
                 yield f"policies/{each.name}{suffix}.json", _json(json.loads(text))
 
 
+def _alarms(graph: Graph) -> str:
+    """Return a line for each alarm: what it looks at, and when it goes off."""
+    lines = []
+    for each in graph.of("aws:cloudwatch/metricAlarm"):
+        made = each.inputs
+        sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+        dimensions = ",".join(f"{k}={v}" for k, v in made["dimensions"].items())
+        lines.append(
+            f"{made['name']}: {made['statistic']} of {made['namespace']} "
+            f"{made['metricName']} ({dimensions}) "
+            f"{sign[made['comparisonOperator']]} {made['threshold']:g} for "
+            f"{made['evaluationPeriods']:g} x {made['period']:g} s, "
+            f"missing {made['treatMissingData']}\n"
+            f"    {made['alarmDescription']}"
+        )
+    return "\n".join(sorted(lines)) + "\n"
+
+
 def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     objects = _objects()
     specs = [table.spec for table in tables]
@@ -105,8 +127,10 @@ def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     yield "sql/manifests_pipe.sql", manifest_copy_statement(objects)
     yield "sql/sweep_condition.sql", sweep_condition(objects)
     yield "sql/sweep.sql", sweep_block(objects)
-    overdue = {SYNC_OVERDUE: overdue_view(objects, tables)}
-    for view, statement in (views(objects) | overdue).items():
+    yield "sql/status.sql", status_statement(objects)
+    own = {SYNC_OVERDUE: overdue_view(objects, tables)}
+    own |= {SYNC_STATE: state_view(objects, tables)}
+    for view, statement in (views(objects) | own).items():
         yield f"sql/{view.lower()}.sql", statement
     for name, columns in shared_tables().items():
         yield f"sql/{name.lower()}_columns.txt", columns_text(columns)

@@ -125,6 +125,8 @@ def _outputs(args: MockResourceArgs, inputs: dict[str, Any]) -> dict[str, Any]:
         parts = [inputs.get("database"), inputs.get("schema"), name]
         found["fullyQualifiedName"] = ".".join(f'"{part}"' for part in parts if part)
         found["describeOutputs"] = [{"iamUserArn": SNOWFLAKE_USER}]
+        found["awsSnsIamUserArn"] = SNOWFLAKE_USER
+        found["awsSnsExternalId"] = "made up by Snowflake"
         found["notificationChannel"] = "arn:aws:sqs:eu-west-1:999988887777:sf-1"
     if args.typ.startswith("vault:appRole"):
         found["roleId"] = "role-id"

@@ -20,6 +20,7 @@ from snowflake.connector.errors import Error as SnowflakeError
 
 from infra.local import aws
 from infra.local.parts import LocalStack
+from infra.local.snowflake.integrations import NOTIFICATION
 from infra.local.snowflake.copy import location, read_copy, storage
 from infra.local.snowflake.loads import Loads
 from infra.local.snowflake.objects import Catalog
@@ -73,8 +74,14 @@ class Pipes:
         topic = options.pop("AWS_SNS_TOPIC", "")
         auto = options.pop("AUTO_INGEST", False)
         comment = options.pop("COMMENT", "")
+        told = options.pop("ERROR_INTEGRATION", "")
+        if told:
+            self._catalog.get(NOTIFICATION, Name("", "", told))
         if options or auto is not True or not topic:
-            reader.refuse("AUTO_INGEST = TRUE, AWS_SNS_TOPIC = '…', COMMENT")
+            reader.refuse(
+                "AUTO_INGEST = TRUE, AWS_SNS_TOPIC = '…', ERROR_INTEGRATION = …, "
+                "COMMENT"
+            )
         copy = read_copy(Reader(text, name.database, name.schema), self._catalog)
         if copy.files or copy.force or not copy.skip_file:
             reader.refuse("a pipe's COPY without FILES and FORCE, ON_ERROR = SKIP_FILE")
@@ -90,6 +97,7 @@ class Pipes:
             "topic": topic,
             "notification_channel": self._subscribe(topic)[1],
             "paused": False,
+            "error_integration": told,
             "comment": comment,
         }
         # A recreated pipe has forgotten what it loaded.
