@@ -15,7 +15,7 @@ from snowflake.connector.errors import Error as SnowflakeError
 from sqlglot import TokenType, tokenize
 from sqlglot.errors import TokenError
 
-from infra.local.parts import LocalError, LocalStack
+from infra.local.parts import CONNECT_SECONDS, LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
 from infra.local.snowflake.part import connect
 from runtime.contract.aurora_sql import EXPORTER_ROLE, setup_statements
@@ -52,7 +52,9 @@ def grant(
         LocalError: Aurora refuses.
     """
     try:
-        with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+        with closing(
+            psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+        ) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 return _grant(cursor, stack, list(specs), vault_user)
@@ -139,7 +141,9 @@ def run(stack: LocalStack, where: str, statement: str) -> list[dict[str, Any]]:
 
 
 def _aurora(stack: LocalStack, statement: str) -> list[dict[str, Any]]:
-    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+    with closing(
+        psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+    ) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

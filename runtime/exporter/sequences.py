@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from runtime.contract.errors import SourceError
+from runtime.contract.names import quote_postgres
 from runtime.contract.specs import Table
 
 Candidate = dict[str, Any]
@@ -98,7 +99,8 @@ def check(table: Table, read: dict[str, Any]) -> str:
             "the exporter's role may not read the sequence of the watermark",
             subject=subject,
             got=name,
-            remedy=f'run GRANT SELECT ON SEQUENCE {name} TO "{EXPORTER_ROLE}"',
+            remedy=f"run GRANT SELECT ON SEQUENCE {name} "
+            f"TO {quote_postgres(EXPORTER_ROLE)}",
         )
     return str(read["value"])
 

@@ -2,6 +2,8 @@ import ast
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -94,11 +96,66 @@ def test_a_full_disk_leaves_no_half_zip(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_builds_are_identical(built, tmp_path):
-    again = bundle.build(
-        CONFIG, tmp_path / "again.zip", python=THIS_PYTHON, platform=None
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the cloud gets, built from a copy of the tree by a stranger.
+
+    Another folder, another umask, other times of files, another time zone and locale,
+    and packages that are installed anew.
+    """
+    tree = tmp_path_factory.mktemp("a copy") / "tree"
+    for name in ("infra", "runtime", "config", "requirements"):
+        shutil.copytree(
+            bundle.ROOT / name,
+            tree / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            copy_function=shutil.copy,
+        )
+    for path in tree.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        if path.is_file():
+            path.chmod(0o600)
+    stranger = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.bundle", "--output", "there.zip"],
+        cwd=tree,
+        env=os.environ | stranger,
+        umask=0o077,
+        capture_output=True,
+        text=True,
+        timeout=110,
     )
-    assert again.read_bytes() == built.read_bytes()
+    assert done.returncode == 0, done.stderr
+    return tree / "there.zip"
+
+
+@pytest.mark.slow
+def test_two_builds_are_identical_wherever_and_whenever(elsewhere, tmp_path):
+    here = bundle.build(CONFIG, tmp_path / "here.zip")
+    assert (elsewhere.parent / "build").is_dir(), "the packages were installed there"
+    assert here.read_bytes() == elsewhere.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_wheels_are_those_of_lambdas_python_and_processor(elsewhere):
+    """Whatever interpreter builds: here it is another one."""
+    wanted = bundle.PYTHON.replace(".", "")
+    compiled = [
+        name
+        for name in names(elsewhere)
+        if name.endswith(".so") and not name.startswith("psycopg2_binary.libs/")
+    ]
+    assert len(compiled) > 3
+    form = rf"cpython-{wanted}-x86_64-linux-gnu\.so|abi3\.so"
+    assert [name for name in compiled if not re.search(form, name)] == []
+    with zipfile.ZipFile(elsewhere) as archive:
+        assert json.loads(archive.read("bundle.json")) == {
+            "python": "3.13",
+            "machine": "x86_64",
+        }
+        for name in compiled:
+            # The ELF header's machine: 0x3e is x86-64.
+            assert archive.read(name)[18:20] == b"\x3e\x00", name
 
 
 @pytest.mark.slow
@@ -233,6 +290,9 @@ def test_certificates_beside_the_config_travel_with_it(with_tables):
 
 @pytest.mark.slow
 def test_packages_that_are_not_to_be_had_are_told(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be installed"):
-        bundle.build(CONFIG, tmp_path / "e.zip", platform="plan9_mips")
+    with pytest.raises(ConfigError, match="cannot be installed") as caught:
+        bundle.build(CONFIG, tmp_path / "e.zip", platform="plan9_aarch64")
+    told = str(caught.value)
+    assert "Could not find a version" in told or "No matching distribution" in told
+    assert "got 'Python 3.13, plan9_aarch64'" in told and "make lock" in told
     assert not list((bundle.ROOT / "build").glob("packages-*.*"))
