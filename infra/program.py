@@ -25,7 +25,7 @@ from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandin
 from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
 from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
 from infra.components.vault_access import VaultAccess, VaultAccessArgs
-from infra.preflight import check_names
+from infra.preflight import check_names, quota_warnings
 from infra.providers import Providers
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError
@@ -59,6 +59,8 @@ def deploy() -> None:
         ),
         needed=(settings.aurora.ca, settings.vault.ca),
     )
+    for warning in quota_warnings(len(tables), settings.aws.region):
+        pulumi.log.warn(warning)
     providers = Providers(settings)
     lake, aurora, events, trust = _lake(settings, providers)
     alarm_topic, errors = _alarm_topic(settings, providers, lake)

@@ -115,14 +115,15 @@ class StackSettings(Struct, frozen=True, kw_only=True):
                 remedy="copy Pulumi.dev.yaml and change its values, or correct --stack",
             )
         try:
-            config = (yaml.safe_load(path.read_text()) or {}).get("config") or {}
+            whole = yaml.safe_load(path.read_text()) or {}
+            config = dict((whole.get("config") or {}).items())
         except (yaml.YAMLError, AttributeError) as error:
             raise ConfigError(
                 f"is no YAML of settings ({error})",
                 subject=str(path),
                 remedy="compare it with Pulumi.dev.yaml",
             ) from error
-        mine = _mine({str(key): value for key, value in config.items()})
+        mine = _mine(config)
         texts = {
             key: value if isinstance(value, str) else json.dumps(value)
             for key, value in mine.items()
@@ -293,7 +294,7 @@ def _mine(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key.partition(":")[2]: value
         for key, value in raw.items()
-        if key.startswith(f"{PROJECT}:")
+        if str(key).startswith(f"{PROJECT}:")
     }
 
 

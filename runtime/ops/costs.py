@@ -33,6 +33,8 @@ SNS_PUBLISH = 0.50 / 1e6
 SQS_REQUEST = 0.40 / 1e6
 KMS_KEY_MONTH = 1.00
 CLOUDWATCH_METRIC_MONTH = 0.30
+CLOUDWATCH_ALARM_MONTH = 0.10
+CLOUDWATCH_DASHBOARD_MONTH = 3.00
 CLOUDWATCH_LOG_GB = 0.57
 ENDPOINT_ZONE_HOUR = 0.011
 AURORA_IO = 0.22 / 1e6  # Aurora Standard; none with I/O-Optimized.
@@ -43,7 +45,7 @@ OBJECTS_A_RUN = 2  # A file and its manifest.
 LEDGER_WRITES_A_RUN = 5
 LEDGER_READS_A_RUN = 5
 LOG_BYTES_A_RUN = 4_000
-METRICS_A_TABLE = 7
+METRICS_A_GROUP = 7
 # What one chunk of a back-fill does; see `StackSettings.function.chunk_bytes`.
 CHUNK_BYTES = 256_000_000
 CHUNK_SECONDS = 30.0
@@ -108,6 +110,9 @@ class Reckoning(Struct, frozen=True, kw_only=True):
 def monthly(
     tables: Sequence[Workload],
     *,
+    groups: int | None = None,
+    alarms: int = 0,
+    dashboards: int = 0,
     memory_mb: int = 256,
     zones: int = 2,
     kept_days: int = 30,
@@ -120,6 +125,9 @@ def monthly(
 
     Args:
         tables: The tables.
+        groups: How many sets of metrics there are; one for each table by default.
+        alarms: CloudWatch alarms.
+        dashboards: CloudWatch dashboards.
         memory_mb: The function's memory.
         zones: Availability zones of the interface endpoint.
         kept_days: Days that files stay in S3.
@@ -128,6 +136,7 @@ def monthly(
     runs = DAYS * sum(table.runs_a_day for table in tables)
     gigabytes = DAYS * sum(table.bytes_a_day for table in tables) / GB
     objects = OBJECTS_A_RUN * runs
+    sets = len(tables) if groups is None else groups
     items = (
         _aws(
             "Lambda",
@@ -146,8 +155,10 @@ def monthly(
         ),
         _aws(
             "CloudWatch",
-            f"{METRICS_A_TABLE} metrics for each table; logs",
-            len(tables) * METRICS_A_TABLE * CLOUDWATCH_METRIC_MONTH
+            f"{METRICS_A_GROUP * sets:,} metrics, {alarms} alarms; logs",
+            sets * METRICS_A_GROUP * CLOUDWATCH_METRIC_MONTH
+            + alarms * CLOUDWATCH_ALARM_MONTH
+            + dashboards * CLOUDWATCH_DASHBOARD_MONTH
             + runs * LOG_BYTES_A_RUN / GB * CLOUDWATCH_LOG_GB,
         ),
         _aws(

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import snowflake.connector
 
 from infra.cli.cloud import CloudTarget
+from infra.stack import StackSettings
+from runtime.ops import source
+from runtime.ops.invoke import FunctionError
 
 
 class Session:
@@ -31,3 +35,30 @@ def test_a_session_does_not_depend_on_what_the_account_has_set(monkeypatch):
         "TIMESTAMP_INPUT_FORMAT": "AUTO",
         "TIME_INPUT_FORMAT": "AUTO",
     }
+
+
+class Undeployed(CloudTarget):
+    """A stack whose function AWS does not know."""
+
+    @property
+    def _settings(self) -> Any:  # type: ignore[override]
+        raise FunctionError("cannot be found", subject="function")
+
+
+def test_before_the_first_deployment_aurora_is_where_the_settings_say(monkeypatch):
+    """Contracts are needed for the first deployment, and Aurora for contracts."""
+    asked: list[str] = []
+    monkeypatch.setattr(source, "connect", asked.append)
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    Undeployed("dev", Path("none")).aurora()
+    wanted = StackSettings.from_file("dev").aurora
+    assert sorted(asked[0].split()) == [
+        f"dbname={wanted.database}",
+        f"port={wanted.port}",
+        "sslmode=verify-full",
+    ]
+
+
+def test_a_stack_that_nobody_knows_is_told_as_such():
+    with pytest.raises(FunctionError):
+        Undeployed("nope", Path("none")).aurora()
