@@ -9,6 +9,9 @@ from infra.cli import output
 from infra.cli.guard import guarded
 from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
 
+_STREAM = "StreamOnTable"
+_PLACE = "; it loses its place: run `aurora-sync sweep` afterwards"
+
 
 @guarded
 def plan(
@@ -98,10 +101,10 @@ def _backfill(backfill: Any) -> str:
         told = "first load"
     if backfill.bytes is None:
         return f"{told}; how many is unknown"
-    rows = "rows" if backfill.rows is None else output.plural(backfill.rows, "row")
-    return (
-        f"{told}: about {rows}, {output.size(backfill.bytes)}; {_cost(backfill.cost)}"
-    )
+    size = output.size(backfill.bytes)
+    if backfill.rows is not None:
+        size = f"{output.plural(backfill.rows, 'row')}, {size}"
+    return f"{told}: about {size}; {_cost(backfill.cost)}"
 
 
 def _cost(cost: Any) -> str:
@@ -131,4 +134,6 @@ def _resources(changes: Sequence[Any]) -> Iterator[str]:
     for number, change in enumerate(changes, start=1):
         keys = f" ({', '.join(change.keys)})" if change.keys else ""
         kind = change.type.rpartition(":")[2]
-        yield f"  {number:>3}. {change.action:<7} {kind} {change.name}{keys}"
+        anew = kind == _STREAM and change.action in ("update", "replace")
+        more = _PLACE if anew else ""
+        yield f"  {number:>3}. {change.action:<7} {kind} {change.name}{keys}{more}"

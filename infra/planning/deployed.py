@@ -1,9 +1,11 @@
-"""The tables as they are deployed: config and contracts in the function's own zip."""
+"""What is deployed: code, config and contracts in the function's own zip."""
 
 import io
 import tempfile
 import zipfile
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -16,17 +18,31 @@ from runtime.ops.invoke import FunctionError
 
 _SECONDS = 60
 _CONFIG = "config/sync_config.json"
+_OURS = ("config/", "runtime/")
 
 
-def deployed_tables(client: Any, function: str) -> tuple[Table, ...] | None:
-    """Return the tables that the deployed function knows.
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """What a function was deployed with.
+
+    Attributes:
+        tables: Its tables, by its own config and contracts.
+        files: Names and contents of our own files in its zip.
+    """
+
+    tables: tuple[Table, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def deployed(client: Any, function: str) -> Deployed | None:
+    """Return what the deployed function was deployed with.
 
     Args:
         client: A client of Lambda.
         function: The function's name.
 
     Returns:
-        The tables; None when there is no such function.
+        Its tables and files; None when there is no such function.
 
     Raises:
         FunctionError: When its code cannot be had or read.
@@ -36,7 +52,7 @@ def deployed_tables(client: Any, function: str) -> tuple[Table, ...] | None:
         place = client.get_function(FunctionName=function)["Code"]["Location"]
         answer = requests.get(place, timeout=_SECONDS)
         answer.raise_for_status()
-        return _tables(answer.content)
+        return _read(answer.content)
     except client.exceptions.ResourceNotFoundException:
         return None
     except (ClientError, BotoCoreError, requests.RequestException) as error:
@@ -54,17 +70,16 @@ def deployed_tables(client: Any, function: str) -> tuple[Table, ...] | None:
         ) from error
 
 
-def _tables(package: bytes) -> tuple[Table, ...]:
+def _read(package: bytes) -> Deployed:
     with (
         zipfile.ZipFile(io.BytesIO(package)) as archive,
         tempfile.TemporaryDirectory() as folder,
     ):
-        wanted = [
-            name
-            for name in archive.namelist()
-            if PurePosixPath(name).parts[0] == "config" and name.endswith(".json")
-        ]
-        archive.extractall(folder, wanted)
-        if _CONFIG not in wanted:
+        ours = [name for name in archive.namelist() if name.startswith(_OURS)]
+        archive.extractall(folder, [n for n in ours if n.startswith("config/")])
+        if _CONFIG not in ours:
             raise KeyError(f"no {_CONFIG}")
-        return load_tables(Path(folder) / _CONFIG)
+        return Deployed(
+            tables=load_tables(Path(folder) / _CONFIG),
+            files={name: archive.read(name) for name in ours},
+        )

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from infra import bundle
 from infra.local.adapter.record import resources
 from infra.local.parts import LocalStack
 from infra.planning import tables
-from infra.planning.deployed import deployed_tables
+from infra.planning.deployed import Deployed, deployed
 from infra.planning.local_program import planned
 from infra.planning.model import Backfill, Plan, ResourceChange, TablePlan
 from infra.planning.preview import preview
@@ -46,13 +47,20 @@ def plan_of(site: Site, config: Path, stack: str, local: LocalStack | None) -> P
         FunctionError: What is deployed cannot be read.
     """
     new, unknown = load_tables(config), list[str]()
-    old = deployed_tables(site.client("lambda"), site.function) or ()
+    known = deployed(site.client("lambda"), site.function) or Deployed()
+    old = known.tables
     objects = _objects(site, stack, unknown)
     found = tables.compare(old, new, objects)
     found = _with_states(found, old, site, unknown)
     found = _with_hands(found, old, site, unknown)
     found = _with_costs(found, new, site, unknown)
-    changes = _resources(config, stack, local, unknown)
+    new_code = bundle.project_files(config) != known.files
+    if local is not None:
+        standing = {(one.type, one.name): one for one in resources(local.dir)}
+        now = planned(local, config, standing)
+        changes = compare(standing, now, new_code=new_code)
+    else:
+        changes = _previewed(stack, unknown)
     return Plan(
         stack=stack,
         tables=found,
@@ -71,12 +79,7 @@ def _objects(site: Site, stack: str, unknown: list[str]) -> SnowflakeObjects:
         return SnowflakeObjects(database="DATABASE", warehouse="", stack=stack)
 
 
-def _resources(
-    config: Path, stack: str, local: LocalStack | None, unknown: list[str]
-) -> tuple[ResourceChange, ...]:
-    if local is not None:
-        standing = {(one.type, one.name): one for one in resources(local.dir)}
-        return compare(standing, planned(local, config, standing))
+def _previewed(stack: str, unknown: list[str]) -> tuple[ResourceChange, ...]:
     try:
         changes = preview(stack)
     except SyncError as error:

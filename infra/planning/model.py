@@ -25,7 +25,7 @@ Kind = Literal[
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 Change = Literal["new", "changed", "removed", "unchanged"]
-Action = Literal["create", "update", "replace", "delete"]
+Action = Literal["create", "update", "replace", "delete", "leave"]
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class ResourceChange(Struct, frozen=True, kw_only=True):
     """What becomes of one resource of the program.
 
     Attributes:
-        action: What Pulumi would do.
+        action: What Pulumi would do; `leave` when it only forgets what stays.
         type: Its type's token.
         name: Its logical name.
         keys: Inputs that change; of an update or a replacement.

@@ -23,8 +23,10 @@ _HOLDING: dict[str, Kind] = {
     "snowflake:index/table:Table": "database",
 }
 _TABLE = "table-"
-# A temporary bundle is recorded; what is in it, the tables' plans tell.
-_IGNORED = frozenset({"code"})
+# A path, which says nothing of what is in the bundle.
+_CODE = "code"
+_FUNCTION = "aws:lambda/function:Function"
+_TARGET = ("snowflake:index/table:Table", "-target")
 _OPS: dict[str, Action] = {
     "create": "create",
     "update": "update",
@@ -36,23 +38,29 @@ _OPS: dict[str, Action] = {
 
 
 def compare(
-    standing: Mapping[tuple[str, str], Resource], planned: Recording
+    standing: Mapping[tuple[str, str], Resource],
+    planned: Recording,
+    *,
+    new_code: bool = False,
 ) -> tuple[ResourceChange, ...]:
     """Return what changes, in the order of the program; what goes comes last.
 
     Args:
         standing: Resources as they stand, by type and name.
         planned: What the program registers.
+        new_code: Whether the function's code, or a contract in it, is another.
     """
     order = planned.order()
     wanted = sorted(
         (each for each in planned.resources if _is_real(each)),
         key=lambda each: (order[each.urn], each.type, each.name),
     )
-    changes = [_change(standing.get((each.type, each.name)), each) for each in wanted]
+    changes = [
+        _change(standing.get((each.type, each.name)), each, new_code) for each in wanted
+    ]
     kept = {(each.type, each.name) for each in wanted}
     gone = [
-        ResourceChange(action="delete", type=kind, name=name)
+        ResourceChange(action=_end(kind, name), type=kind, name=name)
         for kind, name in sorted(standing)
         if (kind, name) not in kept and not kind.startswith("pulumi:")
     ]
@@ -63,10 +71,20 @@ def _is_real(each: Registered) -> bool:
     return each.custom and not each.type.startswith("pulumi:")
 
 
-def _change(before: Resource | None, now: Registered) -> ResourceChange | None:
+def _end(kind: str, name: str) -> Action:
+    """Targets of tables are retained when they leave the program."""
+    retained = kind == _TARGET[0] and name.startswith(_TABLE)
+    return "leave" if retained and name.endswith(_TARGET[1]) else "delete"
+
+
+def _change(
+    before: Resource | None, now: Registered, new_code: bool
+) -> ResourceChange | None:
     if before is None:
         return ResourceChange(action="create", type=now.type, name=now.name)
     keys = tuple(_differing(before.inputs, shown(now.inputs)))
+    if new_code and now.type == _FUNCTION:
+        keys = (_CODE, *keys)
     if not keys:
         return None
     action: Action = "replace" if _IDENTITY & set(keys) else "update"
@@ -74,7 +92,7 @@ def _change(before: Resource | None, now: Registered) -> ResourceChange | None:
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for key in sorted({*before, *now} - _IGNORED):
+    for key in sorted({*before, *now} - {_CODE}):
         if not _same(before.get(key), now.get(key)):
             yield key
 
@@ -126,7 +144,8 @@ def _step(step: Mapping[str, Any]) -> ResourceChange | None:
         return None
     reasons = step.get("replaceReasons") or step.get("diffReasons") or ()
     keys = tuple(str(each) for each in reasons)
-    return ResourceChange(action=_OPS[op], type=kind, name=name, keys=keys)
+    action = _end(kind, name) if op == "delete" else _OPS[op]
+    return ResourceChange(action=action, type=kind, name=name, keys=keys)
 
 
 def resource_refusals(changes: Sequence[ResourceChange]) -> tuple[Refusal, ...]:

@@ -87,7 +87,8 @@ def _removed(table: Table, objects: SnowflakeObjects) -> TablePlan:
         notes=(
             f"stays: {target} with its rows and grants, the files and manifests in "
             "S3, the receipts in Snowflake and the state in the ledger; back in the "
-            "config, the table goes on from there",
+            "config, the table goes on from there, and the sweep brings what had "
+            "not been merged",
             f"to drop its data as well, by hand: DROP TABLE {target}; and the objects "
             f"below {keys.exports} and {keys.manifests} of the bucket",
         ),
@@ -261,8 +262,8 @@ def _spec_refusals(old: Table, new: Table) -> Iterator[Refusal]:
             table=name,
             fact=f"rows would be found by {', '.join(now.key)} instead of "
             f"{', '.join(was.key)}: those under another key stay as they are",
-            remedy=f"allow it, and run `aurora-sync accept-source {name}` after the "
-            "deployment, which loads the table anew",
+            remedy="empty the target, allow it, and run `aurora-sync accept-source "
+            f"{name}` after the deployment, which loads the table anew",
         )
     if was.mode != now.mode:
         yield Refusal(

@@ -45,6 +45,13 @@ def test_a_table_is_told_with_all_that_becomes_of_it():
     ]
 
 
+def test_a_stream_that_is_made_anew_is_followed_by_a_sweep():
+    change = ResourceChange(action="update", type="a:b/c:StreamOnTable", name="s")
+    assert told(resources=(change,))[1].endswith(
+        "StreamOnTable s; it loses its place: run `aurora-sync sweep` afterwards"
+    )
+
+
 def test_what_is_not_known_is_said():
     table = TablePlan(
         table="public.a", change="new", backfill=Backfill(reason="first load")

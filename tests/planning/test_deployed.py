@@ -10,8 +10,8 @@ import requests
 from botocore.exceptions import ClientError
 
 from infra import bundle
-from infra.planning import deployed
-from infra.planning.deployed import deployed_tables
+from infra.planning import deployed as module
+from infra.planning.deployed import deployed
 from runtime.ops.invoke import FunctionError
 from tests.factories import make_entry, make_table
 
@@ -48,7 +48,7 @@ def package(folder: Path, files: dict[str, bytes]) -> bytes:
 
 
 def served(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    monkeypatch.setattr(deployed.requests, "get", lambda *_, **__: Response(content))
+    monkeypatch.setattr(module.requests, "get", lambda *_, **__: Response(content))
 
 
 def config() -> dict[str, bytes]:
@@ -63,27 +63,29 @@ def config() -> dict[str, bytes]:
 
 def test_its_tables_are_read_from_its_own_code(tmp_path, monkeypatch):
     served(monkeypatch, package(tmp_path, config()))
-    [table] = deployed_tables(Client(), "f") or ()
-    assert table == make_table()
+    found = deployed(Client(), "f")
+    assert found is not None
+    assert found.tables == (make_table(),)
+    assert found.files == config()
 
 
 def test_before_the_first_deployment_there_are_none():
-    assert deployed_tables(Client(NotFound()), "f") is None
+    assert deployed(Client(NotFound()), "f") is None
 
 
 def test_a_right_that_is_missing_is_named():
     denied = ClientError({"Error": {"Code": "AccessDenied"}}, "GetFunction")
     with pytest.raises(FunctionError, match="lambda:GetFunction"):
-        deployed_tables(Client(denied), "f")
+        deployed(Client(denied), "f")
 
 
 def test_code_that_cannot_be_fetched_is_told(monkeypatch):
     def get(*_: Any, **__: Any) -> None:
         raise requests.ConnectionError
 
-    monkeypatch.setattr(deployed.requests, "get", get)
+    monkeypatch.setattr(module.requests, "get", get)
     with pytest.raises(FunctionError, match="ConnectionError"):
-        deployed_tables(Client(), "f")
+        deployed(Client(), "f")
 
 
 @pytest.mark.parametrize(
@@ -98,10 +100,10 @@ def test_what_this_version_cannot_read_is_told(tmp_path, monkeypatch, change):
     files = {k: v for k, v in (config() | change).items() if v is not None}
     served(monkeypatch, package(tmp_path, files))
     with pytest.raises(FunctionError, match="cannot be read by this version"):
-        deployed_tables(Client(), "f")
+        deployed(Client(), "f")
 
 
 def test_what_is_no_zip_is_told(monkeypatch):
     served(monkeypatch, b"<html>")
     with pytest.raises(FunctionError, match="cannot be read by this version"):
-        deployed_tables(Client(), "f")
+        deployed(Client(), "f")

@@ -88,6 +88,24 @@ def test_the_order_is_that_of_the_program_and_what_goes_comes_last():
     ]
 
 
+def test_other_code_of_the_function_is_told_and_its_path_is_not():
+    kind = "aws:lambda/function:Function"
+    before = standing((kind, "f", {"code": "/a.zip"}))
+    now = Recording(resources=[registered(kind, "f", {"code": "/b.zip"})])
+    assert compare(before, now) == ()
+    [change] = compare(before, now, new_code=True)
+    assert (change.action, change.keys) == ("update", ("code",))
+
+
+def test_a_target_that_leaves_the_program_stays():
+    kind = "snowflake:index/table:Table"
+    before = standing((kind, "table-public.a-target", {}), (kind, "table-b-keys", {}))
+    assert changes(before) == [
+        ("delete", "table-b-keys", ()),
+        ("leave", "table-public.a-target", ()),
+    ]
+
+
 def test_to_wait_for_a_component_is_to_wait_for_what_is_in_it():
     child = registered(RULE, "child", {}, "first")
     inner = Registered(**{**fields(child), "parent": "component"})
@@ -116,6 +134,7 @@ def fields(one: Registered) -> dict[str, Any]:
         ("snowflake:index/database:Database", "snowflake", "replace", ["database"]),
         ("snowflake:index/table:Table", "landing-manifests", "delete", ["database"]),
         ("snowflake:index/table:Table", "table-public.orders-landing", "delete", []),
+        ("snowflake:index/table:Table", "table-public.a-target", "leave", []),
         (RULE, "rule", "delete", []),
     ],
 )
