@@ -9,6 +9,7 @@ from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.plan import plan
 from infra.cli.rebuild import rebuild
 from infra.cli.repair import repair
 from infra.cli.report import report
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(local.app)
 app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
+app.command()(plan)
 app.command()(tables.sync)
 app.command()(status)
 app.command()(watch)

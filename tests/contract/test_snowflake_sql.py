@@ -159,6 +159,15 @@ def test_manifests_of_all_tables_come_by_one_pipe():
 
 
 @tables
+def test_a_merge_leaves_files_alone_that_are_wider_than_its_contract(table):
+    """A run of the task before this one would null the columns that came since."""
+    block, width = merge_block(OBJECTS, table), table.contract.width
+    parts = "SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0)"
+    limit = f"AND {parts} <= {width}\n"
+    assert block.count(limit) == block.count(" typed AS (") > 0
+
+
+@tables
 def test_a_task_is_triggered_by_its_own_stream(table):
     condition = task_condition(OBJECTS, table)
     (name,) = [

@@ -17,6 +17,7 @@ import pulumi
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from hvac.exceptions import VaultError
+from pulumi.output import Unknown
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from snowflake.connector.errors import Error as SnowflakeError
 
@@ -62,6 +63,7 @@ REPLACERS: dict[str, Callable[[Site, Inputs], None]] = {
     "snowflake:index/pipe:Pipe": snowflake.drop_older_pipes,
 }
 # A property that holds a secret arrives as {_SECRET: …, "value": …}.
+UNKNOWN = "[known after the deployment]"
 _SECRET = "4dabf18193072939515e22adb298388d"
 _REFUSALS = (
     BotoCoreError,
@@ -139,7 +141,13 @@ class LocalCloud(pulumi.runtime.Mocks):
             with _told(args.typ, args.name):
                 made, outputs = handler(self._site, args.name, inputs)
         self._record(
-            Resource(type=args.typ, name=args.name, id=made, inputs=shown(args.inputs))
+            Resource(
+                type=args.typ,
+                name=args.name,
+                id=made,
+                inputs=shown(args.inputs),
+                outputs=shown(outputs),
+            )
         )
         # The inputs go back as they came, so that secrets stay secret.
         return made, {**args.inputs, **outputs}
@@ -224,7 +232,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """Return a value for `resources.json`: JSON, without what is secret."""
+    """Return a value for `resources.json`: JSON, without what is secret or unknown."""
     if isinstance(value, dict):
         if _SECRET in value:
             return "[secret]"
@@ -233,4 +241,6 @@ def shown(value: Any) -> Any:
         return [shown(item) for item in value]
     if isinstance(value, pulumi.FileArchive):
         return str(value.path)
+    if isinstance(value, Unknown):
+        return UNKNOWN
     return value

@@ -78,7 +78,9 @@ def run(
             sessions=sessions,
             before={key: asdict(one) for key, one in before.items()},
         )
-        given = landscape.settings(stack, landscape.prepare(site), config, bundle)
+        prepared = landscape.prepare(site)
+        stack.put_fact("landscape", prepared)
+        given = landscape.settings(stack, prepared, config, bundle)
         cloud = LocalCloud(site, progress)
         try:
             with cloud.interruptible(), event_loops():
