@@ -85,23 +85,41 @@ def _connection_problems(vault: Any, aurora: Any, where: str) -> Iterator[Config
 
     The parts are shown and never the URL: someone may have written a password there.
     """
-
-    def wrong(fact: str, got: Any, allowed: str) -> ConfigError:
-        return _wrong("connection_url", fact, where=where, got=got, allowed=allowed)
-
+    key = "connection_url"
     url = split_url(vault.connection_url)
     if url is None or url.scheme not in ("postgresql", "postgres"):
-        yield wrong("is not a URL of PostgreSQL", None, "postgresql://...")
+        yield _wrong(
+            key,
+            "is not a URL of PostgreSQL",
+            where=where,
+            got=None,
+            allowed="postgresql://...",
+        )
         return
     if (url.username, url.password) != ("{{username}}", "{{password}}"):
-        allowed = "postgresql://{{username}}:{{password}}@..."
-        yield wrong("leaves no room for Vault's user and password", None, allowed)
+        yield _wrong(
+            key,
+            "leaves no room for Vault's user and password",
+            where=where,
+            got=None,
+            allowed="postgresql://{{username}}:{{password}}@...",
+        )
     place = f"{url.hostname}:{url.port or 5432}/{unquote(url.path.removeprefix('/'))}"
     expected = f"{aurora.host}:{aurora.port}/{aurora.database}"
     if place != expected:
-        fact = "leads to another database than aurora-sync:aurora"
-        yield wrong(fact, place, expected)
+        yield _wrong(
+            key,
+            "leads to another database than aurora-sync:aurora",
+            where=where,
+            got=place,
+            allowed=expected,
+        )
     modes = parse_qs(url.query).get("sslmode", [])
     if modes != [aurora.sslmode]:
-        fact = "has another sslmode than aurora-sync:aurora"
-        yield wrong(fact, modes, f"sslmode={aurora.sslmode}")
+        yield _wrong(
+            key,
+            "has another sslmode than aurora-sync:aurora",
+            where=where,
+            got=modes,
+            allowed=f"sslmode={aurora.sslmode}",
+        )

@@ -71,18 +71,18 @@ def tag_problems(tags: Mapping[str, str], where: str) -> Iterator[ConfigError]:
     """
     for name, value in tags.items():
         if not _TAG_NAME.match(name):
-            fact, got = "is not a name of ours to give", name
+            fact = "is not a name of ours to give"
             allowed = "1 to 128 letters, digits and _ . : / = + - @ or space, not "
             allowed += "beginning with aws: or aurora-sync:"
         elif not _TAG_VALUE.match(value):
-            fact, got = "has a value that AWS does not take", value
+            fact = "has a value that AWS does not take"
             allowed = "at most 256 letters, digits and _ . : / = + - @ or space"
         else:
             continue
         yield ConfigError(
             f"tag {name!r} {fact}",
             subject=where,
-            got=got,
+            got={name: value},
             allowed=allowed,
             remedy="correct the tag",
         )
