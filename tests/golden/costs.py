@@ -50,7 +50,9 @@ def workloads(tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) -> list[Work
     return [each] * tables
 
 
-def month(graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) -> Reckoning:
+def month(
+    graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY
+) -> Reckoning:
     """Reckon a month with the alarms and dashboards that the program makes."""
     return monthly(
         workloads(tables, runs_a_day),
@@ -59,9 +61,10 @@ def month(graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) ->
     )
 
 
-def pages(root: Path, graph: Graph) -> Iterator[tuple[Path, str]]:
-    """Yield the README and docs/COST.md with their tables as they are now."""
-    steady = _items(month(graph).items)
+def pages(root: Path, graph: Graph) -> dict[Path, str]:
+    """Return the README and docs/COST.md with their tables as they are now."""
+    steady = tuple(_items(month(graph).items))
+    found: dict[Path, str] = {}
     for name, sections in (
         ("README.md", {"month": steady}),
         (
@@ -77,7 +80,8 @@ def pages(root: Path, graph: Graph) -> Iterator[tuple[Path, str]]:
         text = (root / name).read_text()
         for section, lines in sections.items():
             text = replaced(text, section, lines)
-        yield root / name, text
+        found[root / name] = text
+    return found
 
 
 def replaced(text: str, section: str, lines: Iterable[str]) -> str:
