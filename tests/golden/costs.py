@@ -1,4 +1,4 @@
-"""The tables of docs/COST.md and of the README's month, reckoned by `runtime.ops.costs`.
+"""The tables of docs/COST.md and the README's month, reckoned by `runtime.ops.costs`.
 
 Quantities that the program decides are counted in the example's resource graph.
 """
@@ -111,7 +111,8 @@ def _items(items: Iterable[Item]) -> Iterator[str]:
 
 
 def _scale(graph: Graph) -> Iterator[str]:
-    yield "| Tables | Runs a day each | GB a day | Least | Most | Without metrics, least |"
+    head = "Tables | Runs a day each | GB a day | Least | Most | Without metrics, least"
+    yield f"| {head} |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for tables, runs in _SCALE:
         found = month(graph, tables, runs)
