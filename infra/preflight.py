@@ -65,6 +65,6 @@ def quota_warnings(tables: int, region: str) -> tuple[str, ...]:
         return ()
     return (
         f"{tables} tables need {tables} EventBridge rules, and {region} gives an "
-        f"account {rules} on its default bus; raise the quota \"Number of rules\" of "
+        f'account {rules} on its default bus; raise the quota "Number of rules" of '
         "Amazon EventBridge first",
     )

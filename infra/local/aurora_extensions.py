@@ -27,7 +27,7 @@ def make_extensions(folder: Path) -> str:
     """
     if ":" in str(folder):
         raise LocalError(
-            "PostgreSQL separates folders by colons, and the path has one",
+            "folder's path has a colon, by which PostgreSQL separates folders",
             subject=str(folder),
             allowed="a path without a colon",
             remedy="name another folder with --dir",

@@ -20,7 +20,7 @@ from runtime.contract.errors import (
     QueueError,
     SyncError,
 )
-from runtime.contract.loader import load_tables
+from runtime.contract.loader import DeployedTables
 from runtime.contract.names import SourceName
 from runtime.contract.records import MOST_KEYS, RunResult
 from runtime.contract.settings import ExporterSettings
@@ -220,8 +220,8 @@ def _plain(result: RunResult) -> dict[str, Any]:
 
 
 @cache
-def _tables() -> dict[SourceName, Table]:
-    return {table.spec.source: table for table in load_tables(CONFIG_FILE)}
+def _tables() -> DeployedTables:
+    return DeployedTables(CONFIG_FILE)
 
 
 def _table(name: str) -> Table:

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import snowflake.connector
 
 from infra.cli.cloud import CloudTarget
 from infra.stack import StackSettings
-from runtime.ops import source
+from runtime.contract.errors import SourceUnavailableError
 from runtime.ops.invoke import FunctionError
 
 
@@ -48,9 +49,15 @@ class Undeployed(CloudTarget):
 def test_before_the_first_deployment_aurora_is_where_the_settings_say(monkeypatch):
     """Contracts are needed for the first deployment, and Aurora for contracts."""
     asked: list[str] = []
-    monkeypatch.setattr(source, "connect", asked.append)
+
+    def connect(dsn: str, **options: Any) -> None:
+        asked.append(dsn)
+        raise psycopg2.OperationalError("nobody is there")
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
     monkeypatch.setenv("PGHOST", "127.0.0.1")
-    Undeployed("dev", Path("none")).aurora()
+    with pytest.raises(SourceUnavailableError):
+        Undeployed("dev", Path("none")).aurora()
     wanted = StackSettings.from_file("dev").aurora
     assert sorted(asked[0].split()) == [
         f"dbname={wanted.database}",

@@ -1,4 +1,4 @@
-"""The tables of docs/COST.md and of the README's month, reckoned by `runtime.ops.costs`.
+"""The tables of docs/COST.md and the README's month, reckoned by `runtime.ops.costs`.
 
 Quantities that the program decides are counted in the example's resource graph.
 """
@@ -50,7 +50,9 @@ def workloads(tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) -> list[Work
     return [each] * tables
 
 
-def month(graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) -> Reckoning:
+def month(
+    graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY
+) -> Reckoning:
     """Reckon a month with the alarms and dashboards that the program makes."""
     return monthly(
         workloads(tables, runs_a_day),
@@ -59,9 +61,10 @@ def month(graph: Graph, tables: int = TABLES, runs_a_day: float = RUNS_A_DAY) ->
     )
 
 
-def pages(root: Path, graph: Graph) -> Iterator[tuple[Path, str]]:
-    """Yield the README and docs/COST.md with their tables as they are now."""
-    steady = _items(month(graph).items)
+def pages(root: Path, graph: Graph) -> dict[Path, str]:
+    """Return the README and docs/COST.md with their tables as they are now."""
+    steady = tuple(_items(month(graph).items))
+    found: dict[Path, str] = {}
     for name, sections in (
         ("README.md", {"month": steady}),
         (
@@ -77,7 +80,8 @@ def pages(root: Path, graph: Graph) -> Iterator[tuple[Path, str]]:
         text = (root / name).read_text()
         for section, lines in sections.items():
             text = replaced(text, section, lines)
-        yield root / name, text
+        found[root / name] = text
+    return found
 
 
 def replaced(text: str, section: str, lines: Iterable[str]) -> str:
@@ -107,7 +111,8 @@ def _items(items: Iterable[Item]) -> Iterator[str]:
 
 
 def _scale(graph: Graph) -> Iterator[str]:
-    yield "| Tables | Runs a day each | GB a day | Least | Most | Without metrics, least |"
+    head = "Tables | Runs a day each | GB a day | Least | Most | Without metrics, least"
+    yield f"| {head} |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for tables, runs in _SCALE:
         found = month(graph, tables, runs)

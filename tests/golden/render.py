@@ -3,8 +3,9 @@
     python -m tests.golden.render [--check]
 
 Every SQL statement per table, what each type is exported and kept as, every policy
-document and every URN of the stack `dev`, the JSON schemas for editors and the list of
-all errors. A changed URN is a replaced resource.
+document and every URN of the stack `dev`, the JSON schemas for editors, the list of all
+errors, the table of settings and what a month costs. A changed URN is a replaced
+resource.
 """
 
 import argparse
@@ -38,13 +39,14 @@ from runtime.contract.snowflake_sweep import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
-from tests.golden import errors, types
+from tests.golden import costs, errors, settings, types
 from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
 CONFIG = ROOT / "config" / "sync_config.json"
 TYPES = ROOT / "docs" / "TYPES.md"
+DEPLOYMENT = ROOT / "docs" / "DEPLOYMENT.md"
 
 
 class SyncConfig(Struct, forbid_unknown_fields=True):
@@ -82,6 +84,8 @@ def rendered() -> dict[Path, str]:
         schema = msgspec.json.schema(model)
         files[CONFIG.parent / f"{kind}.schema.json"] = _json(schema)
     files[TYPES] = types.page(TYPES)
+    files[DEPLOYMENT] = settings.page(DEPLOYMENT)
+    files |= costs.pages(ROOT, graph)
     files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
 

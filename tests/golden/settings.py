@@ -49,7 +49,8 @@ def _rows() -> Iterator[str]:
             yield f"| `{group}.{field.name}` | {said} | {_default(field)} |"
     for name in plain():
         (field,) = (f for f in msgspec.structs.fields(StackSettings) if f.name == name)
-        yield f"| `{name}` | {_PLAIN[name]} | {_default(field)} |"
+        said = _PLAIN.get(name) or _described(field.type)
+        yield f"| `{name}` | {said} | {_default(field)} |"
 
 
 def _described(annotated: Any) -> str:
@@ -57,7 +58,8 @@ def _described(annotated: Any) -> str:
     metas = getattr(annotated, "__metadata__", ())
     said = [meta.description for meta in metas if meta.description]
     if said:
-        return str(said[0]).replace("|", "\\|")
+        # As it is: an angle bracket would begin an element.
+        return str(said[0]).replace("|", "\\|").replace("<", "&lt;")
     return _KINDS.get(type(type_info(annotated)).__name__, "text")
 
 
@@ -65,4 +67,6 @@ def _default(field: Any) -> str:
     if field.default is NODEFAULT and field.default_factory is NODEFAULT:
         return "**needed**"
     value = field.default if field.default is not NODEFAULT else field.default_factory()
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value}`" if value not in (None, "", (), {}) else "-"

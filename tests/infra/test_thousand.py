@@ -113,7 +113,7 @@ def evaluate(count: int, folder: Path) -> Evaluated:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Evaluated]:
-    """The program's graphs by number of tables; the large one takes most of a minute."""
+    """What the program makes; of a thousand tables it takes most of a minute."""
     return {
         count: evaluate(count, tmp_path_factory.mktemp(f"tables{count}"))
         for count in (*FEW, MANY)

@@ -1,9 +1,13 @@
 """What the sync costs: sums that a person can do by hand."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from runtime.ops import costs
 from runtime.ops.costs import Workload, backfill, monthly
+from tests.test_runbook import metrics
 
 HOURLY = Workload(runs_a_day=24, rows_a_day=200_000, bytes_a_day=20_000_000)
 
@@ -65,3 +69,50 @@ def test_a_large_backfill_merges_as_fast_as_the_warehouse_can():
 
 def test_nothing_to_export_costs_nothing():
     assert backfill(0, 0).dollars == 0
+
+
+def test_a_run_measures_as_many_metrics_as_are_paid_for():
+    assert len(metrics()) == costs.METRICS_A_GROUP
+
+
+def test_metrics_by_group_and_alarms_are_paid_by_their_number():
+    tables = [HOURLY] * 50
+    each = part(monthly(tables), "CloudWatch").dollars
+    one = part(monthly(tables, groups=1), "CloudWatch").dollars
+    assert each - one == pytest.approx(49 * costs.METRICS_A_GROUP * 0.30)
+    watched = part(monthly(tables, groups=1, alarms=12, dashboards=1), "CloudWatch")
+    assert watched.dollars - one == pytest.approx(12 * 0.10 + 3)
+
+
+def test_the_readme_and_the_page_say_what_fifty_hourly_tables_cost():
+    """By hand, from the same prices, and once for both: the README is what is read."""
+    root = Path(__file__).parents[2]
+    runs, objects = 50 * 24 * 30, 2 * 50 * 24 * 30
+    lines = {
+        "Lambda": runs * (0.2e-6 + 3 * 0.25 * 0.0000166667),
+        "S3, DynamoDB, SNS, KMS": objects * (5e-6 + 2 * 0.4e-6 + 0.5e-6)
+        + 30 * 0.023
+        + runs * 5 * (0.705e-6 + 0.141e-6)
+        + 1,
+        "CloudWatch": 50 * costs.METRICS_A_GROUP * 0.30 + runs * 4e-6 * 0.57,
+        "Endpoint of SQS": 2 * 720 * 0.011,
+        "Snowpipe": 30 * 0.0037 * 3,
+        "Sweep (serverless task)": 30 * 96 * 5 / 3600 * 0.9 * 3,
+    }
+    for page in ("README.md", "docs/COST.md"):
+        table = (root / page).read_text().split("<!-- month -->")[1]
+        for name, dollars in lines.items():
+            (told,) = re.findall(
+                rf"^\| {re.escape(name)} \|.*\| ([\d.,]+) \|$", table, re.M
+            )
+            assert float(told.replace(",", "")) == pytest.approx(dollars, abs=0.005)
+        assert re.search(r"^\| Warehouse .* \| 36 to 1,800 \|$", table, re.M)
+
+
+def test_the_example_of_the_page_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "COST.md"
+    (code,) = re.findall(r"(?s)```python\n(.*?)```", page.read_text())
+    exec(compile(code, "COST.md", "exec"), {})
+    assert re.fullmatch(
+        r"[\d,]+ to [\d,]+ dollars, \d+ credits\n", capsys.readouterr().out
+    )
