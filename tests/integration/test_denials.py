@@ -76,6 +76,8 @@ def client_of(scene: Scene) -> Callable[[str, str], Any]:
 
 
 KEY = {"pk": {"S": "local#shop.orders"}, "sk": {"S": "STATE"}}
+# How services say no; SNS in its own words.
+REFUSED = ("AccessDenied", "AccessDeniedException", "AuthorizationError")
 DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "exporter": [
         # It never sees a row: what Aurora writes it can neither read nor find.
@@ -191,7 +193,7 @@ def test_a_role_is_refused_the_rest(
             allowed.append((operation, given, "done"))
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in ("AccessDenied", "AccessDeniedException"):
+            if code not in REFUSED:
                 allowed.append((operation, given, code))
     assert allowed == []
     assert before == (
@@ -295,7 +297,7 @@ def test_a_leased_user_reads_its_tables_and_nothing_else(
 @pytest.fixture(scope="module")
 def token(scene: Scene) -> Iterator[Any]:
     """Vault as the exporter sees it once it has logged in."""
-    settings, session = scene.settings, exporter_session(scene)
+    settings, session = scene.settings, function_session(scene, "exporter")
     client: Any = vault_client(scene.sandbox.local)
     client.token = ""
     client.auth.aws.iam_login(
