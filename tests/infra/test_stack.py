@@ -70,6 +70,12 @@ def test_all_wrong_settings_are_told_at_once_and_nothing_is_registered(settings)
         ("function", {"timeout": 900}, "timeout"),
         ("function", {"memory": "256"}, "memory"),
         ("function", {"log_retention_days": 31}, "log_retention_days"),
+        ("alarms", {"email": ["nobody"]}, "email"),
+        ("alarms", {"email": "on-call@example.com"}, "email"),
+        ("alarms", {"https": ["http://example.com"]}, "https"),
+        ("alarms", {"runbook": ""}, "runbook"),
+        ("alarms", {"status_minutes": 1}, "status_minutes"),
+        ("alarms", {"sms": ["+49"]}, "sms"),
     ],
 )
 def test_a_wrong_setting_names_its_key_and_what_is_allowed(group, values, key):
