@@ -10,6 +10,7 @@ from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
 from infra.cli.plan import plan
+from infra.cli.letters import letters
 from infra.cli.rebuild import rebuild
 from infra.cli.repair import repair
 from infra.cli.report import report
@@ -38,6 +39,7 @@ app.command()(verify)
 app.command()(repair)
 app.command()(rebuild)
 app.command()(sweep)
+app.command()(letters)
 app.command()(explain.explain)
 app.command()(backfill)
 app.command()(approve_deletes)

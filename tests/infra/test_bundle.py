@@ -13,7 +13,7 @@ import pytest
 
 from infra import bundle
 from runtime.contract.errors import ConfigError
-from runtime.contract.settings import HANDLER
+from runtime.contract.settings import CHECKER, HANDLER
 from tests.factories import make_table
 from tests.infra.conftest import CONFIG
 from tests.infra.recording import packed, run_recording
@@ -50,12 +50,13 @@ def names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_our_own_files_are_contract_exporter_and_config(tmp_path):
+def test_our_own_files_are_contract_functions_and_config(tmp_path):
     own = names(packed(CONFIG, tmp_path))
     folders = {name.rpartition("/")[0] for name in own}
     assert folders == {
         "",
         "runtime",
+        "runtime/checker",
         "runtime/contract",
         "runtime/exporter",
         "config",
@@ -171,10 +172,11 @@ def test_the_bundle_holds_what_is_allowed_and_no_more(built):
 
 
 @pytest.mark.slow
-def test_botocore_knows_the_services_that_the_exporter_calls(built):
+def test_botocore_knows_the_services_that_the_functions_call(built):
     """Their descriptions are in the bundle, the other four hundred are not."""
     called = set()
-    for path in (bundle.ROOT / "runtime" / "exporter").glob("*.py"):
+    folders = [bundle.ROOT / "runtime" / name for name in ("checker", "exporter")]
+    for path in (path for folder in folders for path in folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
@@ -193,9 +195,10 @@ def test_botocore_knows_the_services_that_the_exporter_calls(built):
 
 
 @pytest.mark.slow
-def test_the_handler_runs_on_the_bundle_alone(unpacked):
+@pytest.mark.parametrize("handler", [HANDLER, CHECKER])
+def test_a_handler_runs_on_the_bundle_alone(unpacked, handler):
     """Neither site-packages nor the checkout is on the path, as in Lambda."""
-    module, _, function = HANDLER.rpartition(".")
+    module, _, function = handler.rpartition(".")
     code = (
         f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
         f"import {module} as handler\n"

@@ -18,6 +18,10 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:lake-key"
 LEDGER = "arn:aws:dynamodb:eu-west-1:111122223333:table/aurora-sync-dev-ledger"
 EXPORT = f"{BUCKET}/exports/dev/public.orders/run/file.csv"
 MANIFEST = f"{BUCKET}/manifests/dev/public.orders/0000000001.json"
+STATUS = f"{BUCKET}/status/dev/tables.json"
+LOGS = "arn:aws:logs:eu-west-1:111122223333:log-group"
+ALARM = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:aurora-sync_"
+ALARM_TOPIC = "arn:aws:sns:eu-west-1:111122223333:aurora-sync-dev-alarms"
 VIA_S3 = {"kms__ViaService": "s3.eu-west-1.amazonaws.com"}
 OUTSIDE = [
     f"{BUCKET}/exports/dev-2/public.orders/file.csv",
@@ -46,6 +50,11 @@ def exporter(graph):
 @pytest.fixture
 def snowflake(graph):
     return policy(graph, "trust-policy")
+
+
+@pytest.fixture
+def checker(graph):
+    return policy(graph, "checker-policy")
 
 
 @pytest.fixture
@@ -135,7 +144,65 @@ def test_the_function_code_cannot_touch_network_interfaces(exporter):
     assert denied == "deny"
 
 
-def test_snowflake_reads_both_folders_and_writes_nothing(snowflake):
+def test_the_checker_reads_status_and_ledger_and_changes_nothing(checker):
+    assert decide(checker, "s3:GetObject", STATUS) == "allow"
+    assert decide(checker, "dynamodb:BatchGetItem", LEDGER) == "allow"
+    assert decide(checker, "dynamodb:BatchGetItem", LEDGER + "-2") == "none"
+    for place in (EXPORT, MANIFEST, f"{BUCKET}/status/dev-2/tables.json", *OUTSIDE):
+        assert decide(checker, "s3:GetObject", place) == "none", place
+    for prefix, expected in (("status/dev/", "allow"), ("", "none")):
+        listed = decide(checker, "s3:ListBucket", BUCKET, s3__prefix=prefix)
+        assert listed == expected, prefix
+    for action, resource in (
+        ("s3:PutObject", STATUS),
+        ("dynamodb:UpdateItem", LEDGER),
+        ("dynamodb:Scan", LEDGER),
+        ("cloudwatch:PutMetricData", "*"),
+        ("sns:Publish", ALARM_TOPIC),
+        ("sqs:SendMessage", "*"),
+        ("logs:CreateLogGroup", "*"),
+    ):
+        assert decide(checker, action, resource) == "none", action
+
+
+def test_snowflake_writes_its_status_and_nothing_else(snowflake):
+    assert decide(snowflake, "s3:PutObject", STATUS) == "allow"
+    assert decide(snowflake, "s3:PutObject", f"{BUCKET}/status/dev-2/x") == "none"
+    for action in ("s3:GetObject", "s3:DeleteObject"):
+        assert decide(snowflake, action, STATUS) == "none", action
+
+
+def test_alarms_and_snowflake_publish_to_the_alarms_topic_and_nobody_else(graph):
+    document = policy(graph, "alarms-policy")
+    (statement,) = document["Statement"]
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    own = {"aws__SourceAccount": "111122223333", "aws__SourceArn": f"{ALARM}dev_late_A"}
+    assert decide(document, "sns:Publish", ALARM_TOPIC, **own) == "allow"
+    for foreign in (
+        own | {"aws__SourceArn": f"{ALARM}dev-2_late_A"},
+        own | {"aws__SourceAccount": "444455556666"},
+        {},
+    ):
+        assert decide(document, "sns:Publish", ALARM_TOPIC, **foreign) == "none"
+    errors = policy(graph, "errors-policy")
+    via = {"kms__ViaService": "sns.eu-west-1.amazonaws.com"}
+    assert decide(errors, "sns:Publish", ALARM_TOPIC) == "allow"
+    assert decide(errors, "sns:Publish", ALARM_TOPIC + "2") == "none"
+    assert decide(errors, "sns:Subscribe", ALARM_TOPIC) == "none"
+    assert decide(errors, "kms:GenerateDataKey", KEY, **via) == "allow"
+    assert decide(errors, "kms:GenerateDataKey", KEY, **VIA_S3) == "none"
+
+
+def test_snowflakes_user_publishes_with_the_external_id_that_it_told(graph):
+    trust = policy(graph, "errors-role", "assumeRolePolicy")
+    (statement,) = trust["Statement"]
+    assert statement["Principal"] == {"AWS": SNOWFLAKE_USER}
+    told = {"sts__ExternalId": "made up by Snowflake"}
+    assert decide(trust, "sts:AssumeRole", "role", **told) == "allow"
+    assert decide(trust, "sts:AssumeRole", "role") == "none"
+
+
+def test_snowflake_reads_both_folders_and_writes_nothing_there(snowflake):
     for place in (EXPORT, MANIFEST):
         assert decide(snowflake, "s3:GetObject", place) == "allow"
         assert decide(snowflake, "s3:GetObjectVersion", place) == "allow"
@@ -159,7 +226,8 @@ def test_snowflake_reads_both_folders_and_writes_nothing(snowflake):
     [
         ("aurora", {"kms:GenerateDataKey", "kms:Decrypt"}),
         ("exporter", {"kms:GenerateDataKey", "kms:Decrypt"}),
-        ("snowflake", {"kms:Decrypt"}),
+        ("snowflake", {"kms:GenerateDataKey", "kms:Decrypt"}),
+        ("checker", {"kms:Decrypt"}),
     ],
 )
 def test_the_key_is_used_through_s3_only(request, role, actions):
@@ -196,8 +264,9 @@ def test_snowflake_is_trusted_with_our_external_id_only(graph):
     assert decide(trust, "sts:AssumeRole", "role") == "none"
 
 
-def test_the_function_role_is_trusted_to_lambda_only(graph):
-    (statement,) = policy(graph, "exporter-role-role", "assumeRolePolicy")["Statement"]
+@pytest.mark.parametrize("role", ["exporter-role-role", "checker-role"])
+def test_the_functions_roles_are_trusted_to_lambda_only(graph, role):
+    (statement,) = policy(graph, role, "assumeRolePolicy")["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
@@ -297,6 +366,7 @@ def test_wildcards_stand_only_where_they_are_explained(graph):
     assert wide == {
         ("exporter-role-policy", "NetworkInterfaces"),
         ("lake-key", "Account"),
+        ("lake-key", "Alarms"),
         ("lake-key", "BucketEvents"),
         ("lake-key", "LogGroup"),
         ("network-dynamodb", "OwnAccount"),
@@ -324,14 +394,21 @@ def test_actions_are_named_one_by_one(graph):
     }
 
 
-def test_the_key_serves_this_log_group_and_this_buckets_events(graph):
+def test_the_key_serves_this_stacks_logs_alarms_and_bucket(graph):
     document = policy(graph, "lake-key")
     by_sid = {statement["Sid"]: statement for statement in document["Statement"]}
     assert by_sid["LogGroup"]["Condition"] == {
         "ArnEquals": {
-            "kms:EncryptionContext:aws:logs:arn": "arn:aws:logs:eu-west-1:"
-            "111122223333:log-group:/aws/lambda/aurora-sync-dev-exporter"
+            "kms:EncryptionContext:aws:logs:arn": [
+                f"{LOGS}:/aws/lambda/aurora-sync-dev-exporter",
+                f"{LOGS}:/aws/lambda/aurora-sync-dev-checker",
+            ]
         }
+    }
+    assert by_sid["Alarms"]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert by_sid["Alarms"]["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+        "ArnLike": {"aws:SourceArn": f"{ALARM}dev_*"},
     }
     assert by_sid["BucketEvents"]["Condition"]["ArnLike"] == {"aws:SourceArn": BUCKET}
     assert by_sid["Account"]["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}

@@ -40,8 +40,10 @@ EXPORTER = {
 AURORA = {
     "s3:PutObject": ("export", ("AccessDenied", "could not write to S3", "{exports}"))
 }
-# See test_reading_rights.
-SNOWFLAKE = ("s3:GetObject", "s3:ListBucket")
+# See test_reading_rights, and test_alarms for the status.
+SNOWFLAKE = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
+# See test_alarms.
+CHECKER = ("s3:GetObject", "dynamodb:BatchGetItem")
 NOT_ASKED_FOR = {
     # The emulated S3 encrypts without asking the key's policy.
     "exporter": {"kms:GenerateDataKey", "kms:Decrypt"}
@@ -57,13 +59,22 @@ NOT_ASKED_FOR = {
     # The local aws_s3 uploads each object in one request that it need not abort.
     "aurora": {"kms:GenerateDataKey", "kms:Decrypt", "s3:AbortMultipartUpload"},
     # The local pipes ask for an object by its name, and not for the bucket's region.
-    "snowflake": {"kms:Decrypt", "s3:GetObjectVersion", "s3:GetBucketLocation"},
+    "snowflake": {"kms:Decrypt", "kms:GenerateDataKey"}
+    | {"s3:GetObjectVersion", "s3:GetBucketLocation"},
+    # To list is what tells a status that is missing from one that is refused.
+    "checker": {"kms:Decrypt", "s3:ListBucket"}
+    | {"logs:CreateLogStream", "logs:PutLogEvents"},
 }
 
 
 @pytest.mark.parametrize(
     ("role", "taken"),
-    [("exporter", EXPORTER), ("aurora", AURORA), ("snowflake", SNOWFLAKE)],
+    [
+        ("exporter", EXPORTER),
+        ("aurora", AURORA),
+        ("snowflake", SNOWFLAKE),
+        ("checker", CHECKER),
+    ],
 )
 def test_every_action_is_taken_away_here_or_known_not_to_be_asked_for(
     scene: Scene, role: str, taken: Any

@@ -26,6 +26,7 @@ from infra.local.adapter import (
     aws_identity,
     aws_lake,
     aws_network,
+    aws_watch,
     snowflake,
     snowflake_account,
     vault,
@@ -39,6 +40,7 @@ _MODULES = (
     aws_identity,
     aws_lake,
     aws_compute,
+    aws_watch,
     vault,
     snowflake_account,
     snowflake,
@@ -53,8 +55,10 @@ CALLS: dict[str, Call] = {
     **snowflake_account.CALLS,
 }
 # What stops when its table leaves the config. All else stays: it may hold data.
+# An alarm of a group without tables would keep its last state for good.
 STOPPERS: dict[str, Callable[[Site, Inputs], bool]] = {
     "aws:cloudwatch/eventRule:EventRule": aws_compute.disable_rule,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": aws_watch.delete_alarm,
     "snowflake:index/pipe:Pipe": snowflake.pause_pipe,
     "snowflake:index/task:Task": snowflake.suspend_task,
 }

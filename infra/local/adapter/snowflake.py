@@ -14,9 +14,21 @@ def _stage(site: Site, name: str, inputs: Inputs) -> Made:
     integration = quote_snowflake(inputs["storageIntegration"])
     site.sql(
         f"CREATE OR REPLACE STAGE {name_of(inputs)} URL = {literal(inputs['url'])} "
-        f"STORAGE_INTEGRATION = {integration}"
+        f"STORAGE_INTEGRATION = {integration}{_encryption(inputs)}"
     )
     return made(inputs)
+
+
+def _encryption(inputs: Inputs) -> str:
+    wanted = (inputs.get("encryption") or {}).get("awsSseKms")
+    if not wanted:
+        return ""
+    return f" ENCRYPTION = (TYPE = 'AWS_SSE_KMS' KMS_KEY_ID = '{wanted['kmsKeyId']}')"
+
+
+def _errors(inputs: Inputs) -> str:
+    name = inputs.get("errorIntegration")
+    return f"ERROR_INTEGRATION = {quote_snowflake(name)} " if name else ""
 
 
 def _table(site: Site, name: str, inputs: Inputs) -> Made:
@@ -96,7 +108,8 @@ def _pipe(site: Site, name: str, inputs: Inputs) -> Made:
         site.sql(
             f"CREATE OR REPLACE PIPE {own} "
             f"AUTO_INGEST = {render(inputs['autoIngest'])} "
-            f"AWS_SNS_TOPIC = {literal(inputs['awsSnsTopicArn'])} AS\n{statement}"
+            f"AWS_SNS_TOPIC = {literal(inputs['awsSnsTopicArn'])} "
+            f"{_errors(inputs)}AS\n{statement}"
         )
         standing = _standing(site, "PIPES", inputs)
     site.sql(f"ALTER PIPE {own} SET PIPE_EXECUTION_PAUSED = FALSE")
@@ -126,7 +139,8 @@ def _stream(site: Site, name: str, inputs: Inputs) -> Made:
 
 def _task(site: Site, name: str, inputs: Inputs) -> Made:
     own = name_of(inputs)
-    skipped = ["warehouse", "when", "sqlStatement", "started"]
+    skipped = ["warehouse", "when", "sqlStatement", "started", "schedule"]
+    skipped.append("errorIntegration")
     where = f"WAREHOUSE = {quote_snowflake(inputs.get('warehouse') or '')}"
     if target := inputs.get("targetCompletionInterval"):
         [(unit, number)] = target.items()
@@ -135,10 +149,14 @@ def _task(site: Site, name: str, inputs: Inputs) -> Made:
     # The default, for which the local Snowflake knows no option.
     formats = ("timestampInputFormat", "timeInputFormat")
     skipped += [name for name in formats if inputs.get(name) == "AUTO"]
-    given = options(inputs, *skipped)
+    given = _errors(inputs) + options(inputs, *skipped)
+    if schedule := inputs.get("schedule"):
+        [(unit, number)] = schedule.items()
+        given += f" SCHEDULE = {literal(f'{number:g} {unit}')}"
+    when = f"WHEN {inputs['when']}\n" if inputs.get("when") else ""
     site.sql(
         f"CREATE OR REPLACE TASK {own} {where} {given}\n"
-        f"WHEN {inputs['when']}\nAS\n{inputs['sqlStatement']}"
+        f"{when}AS\n{inputs['sqlStatement']}"
     )
     if inputs["started"]:
         site.sql(f"ALTER TASK {own} RESUME")

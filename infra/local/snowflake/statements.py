@@ -22,9 +22,15 @@ _SHOWN = {
     "INTEGRATIONS": (STORAGE, ("ENABLED", "STORAGE_AWS_ROLE_ARN")),
     "FILE FORMATS": ("FILE FORMAT", ("TYPE",)),
     "STAGES": ("STAGE", ("URL", "STORAGE_INTEGRATION")),
-    "PIPES": ("PIPE", ("definition", "notification_channel", "paused")),
+    "PIPES": (
+        "PIPE",
+        ("definition", "notification_channel", "paused", "error_integration"),
+    ),
     "STREAMS": ("STREAM", ("table_name", "stale", "mode")),
-    "TASKS": ("TASK", ("warehouse", "state", "condition", "definition")),
+    "TASKS": (
+        "TASK",
+        ("warehouse", "state", "condition", "definition", "error_integration"),
+    ),
     "WAREHOUSES": ("WAREHOUSE", ()),
     "ROLES": ("ROLE", ()),
 }
