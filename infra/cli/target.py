@@ -49,7 +49,7 @@ class _LocalWarehouse(Warehouse):
         self, statement: str, timeout: int = QUESTION_SECONDS
     ) -> list[dict[str, Any]]:
         """Run a statement, as every `Warehouse` does."""
-        if not is_ready(self._parts):
+        if not is_ready(self.parts):
             raise LocalError(
                 "does not answer any more",
                 subject="local Snowflake",
@@ -73,7 +73,7 @@ class LocalTarget(Target):
     @property
     def settings(self) -> StackSettings:
         """Settings that need no deployment; its network's ids are not among them."""
-        return landscape.known_settings(self._parts)
+        return landscape.known_settings(self.parts)
 
     def aurora(self) -> Any:
         """Open a session as superuser."""

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from runtime.contract import metrics
+
 PRICES_OF = "2026-11-28"
 DAYS = 30
 GB = 1e9
@@ -45,7 +47,13 @@ OBJECTS_A_RUN = 2  # A file and its manifest.
 LEDGER_WRITES_A_RUN = 5
 LEDGER_READS_A_RUN = 5
 LOG_BYTES_A_RUN = 4_000
-METRICS_A_GROUP = 7
+METRICS_A_GROUP = len(metrics.RUN | metrics.CHECK)
+METRICS_OF_THE_STACK = len(metrics.LOOK)
+# What watches, whatever the tables do: the checker, and the status in Snowflake.
+CHECKS_A_DAY = 288
+CHECK_SECONDS = 1.0
+STATUS_SECONDS = 4.0
+STATUSES_A_DAY = 96
 # What one chunk of a back-fill does; see `StackSettings.function.chunk_bytes`.
 CHUNK_BYTES = 256_000_000
 CHUNK_SECONDS = 30.0
@@ -110,7 +118,7 @@ class Reckoning(Struct, frozen=True, kw_only=True):
 def monthly(
     tables: Sequence[Workload],
     *,
-    groups: int | None = None,
+    groups: int = 1,
     alarms: int = 0,
     dashboards: int = 0,
     memory_mb: int = 256,
@@ -125,7 +133,7 @@ def monthly(
 
     Args:
         tables: The tables.
-        groups: How many sets of metrics there are; one for each table by default.
+        groups: Schemas that the tables land in; each has metrics of its own.
         alarms: CloudWatch alarms.
         dashboards: CloudWatch dashboards.
         memory_mb: The function's memory.
@@ -136,12 +144,15 @@ def monthly(
     runs = DAYS * sum(table.runs_a_day for table in tables)
     gigabytes = DAYS * sum(table.bytes_a_day for table in tables) / GB
     objects = OBJECTS_A_RUN * runs
-    sets = len(tables) if groups is None else groups
+    checks = DAYS * CHECKS_A_DAY
+    measured = METRICS_A_GROUP * groups + METRICS_OF_THE_STACK
     items = (
         _aws(
             "Lambda",
-            f"{runs:,.0f} runs of {RUN_SECONDS:g} s with {memory_mb} MB",
-            runs * _invocation(RUN_SECONDS, memory_mb),
+            f"{runs:,.0f} runs of {RUN_SECONDS:g} s and {checks:,} checks of "
+            f"{CHECK_SECONDS:g} s with {memory_mb} MB",
+            runs * _invocation(RUN_SECONDS, memory_mb)
+            + checks * _invocation(CHECK_SECONDS, memory_mb),
         ),
         _aws(
             "S3, DynamoDB, SNS, KMS",
@@ -155,8 +166,8 @@ def monthly(
         ),
         _aws(
             "CloudWatch",
-            f"{METRICS_A_GROUP * sets:,} metrics, {alarms} alarms; logs",
-            sets * METRICS_A_GROUP * CLOUDWATCH_METRIC_MONTH
+            f"metrics: {measured:,}, alarms: {alarms}, dashboards: {dashboards}; logs",
+            measured * CLOUDWATCH_METRIC_MONTH
             + alarms * CLOUDWATCH_ALARM_MONTH
             + dashboards * CLOUDWATCH_DASHBOARD_MONTH
             + runs * LOG_BYTES_A_RUN / GB * CLOUDWATCH_LOG_GB,
@@ -168,7 +179,7 @@ def monthly(
         ),
         _snowpipe(gigabytes, credit),
         _merges(tables, credit),
-        _sweeps(tables, credit),
+        _looks(tables, credit),
     )
     return _sum(items)
 
@@ -263,13 +274,14 @@ def _merges(tables: Sequence[Workload], credit: float) -> Item:
     )
 
 
-def _sweeps(tables: Sequence[Workload], credit: float) -> Item:
-    looks = min(SWEEPS_A_DAY, sum(table.runs_a_day for table in tables))
-    hours = DAYS * looks * SWEEP_SECONDS / 3600
-    used = hours * SERVERLESS_TASK_CREDITS_AN_HOUR
+def _looks(tables: Sequence[Workload], credit: float) -> Item:
+    sweeps = min(SWEEPS_A_DAY, sum(table.runs_a_day for table in tables))
+    seconds = DAYS * (sweeps * SWEEP_SECONDS + STATUSES_A_DAY * STATUS_SECONDS)
+    used = seconds / 3600 * SERVERLESS_TASK_CREDITS_AN_HOUR
     return Item(
-        part="Sweep (serverless task)",
-        basis=f"{looks:,.0f} looks a day of {SWEEP_SECONDS:g} s at most",
+        part="Serverless tasks",
+        basis=f"{sweeps:,.0f} sweeps a day of {SWEEP_SECONDS:g} s at most, "
+        f"{STATUSES_A_DAY} statuses of {STATUS_SECONDS:g} s",
         dollars=used * credit,
         most=used * credit,
         credits=used,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from runtime.contract import metrics
 from runtime.ops import costs
 from runtime.ops.costs import Workload, backfill, monthly
-from tests.test_runbook import metrics
 
 HOURLY = Workload(runs_a_day=24, rows_a_day=200_000, bytes_a_day=20_000_000)
 
@@ -34,6 +34,7 @@ def test_runs_are_paid_by_the_second_and_the_gigabyte_of_memory():
     lambda_ = part(monthly([HOURLY] * 50, memory_mb=512), "Lambda")
     assert lambda_.dollars == pytest.approx(
         runs * (0.2e-6 + 3 * 0.5 * costs.LAMBDA_GB_SECOND)
+        + 30 * 288 * (0.2e-6 + 0.5 * costs.LAMBDA_GB_SECOND)
     )
 
 
@@ -44,8 +45,12 @@ def test_another_price_of_a_credit_changes_snowflakes_part_alone():
 
 def test_no_table_costs_what_stands_about():
     idle = monthly([])
-    assert idle.credits == 0
-    assert idle.dollars == pytest.approx(1 + 2 * 720 * 0.011)
+    checks = 30 * 288 * (0.2e-6 + 0.25 * costs.LAMBDA_GB_SECOND)
+    statuses = 30 * 96 * 4 / 3600 * 0.9
+    assert idle.credits == pytest.approx(statuses)
+    assert idle.dollars == pytest.approx(
+        1 + 2 * 720 * 0.011 + (19 + 2) * 0.30 + checks + statuses * 3
+    )
 
 
 def test_the_sums_are_those_of_the_lines():
@@ -72,12 +77,12 @@ def test_nothing_to_export_costs_nothing():
 
 
 def test_a_run_measures_as_many_metrics_as_are_paid_for():
-    assert len(metrics()) == costs.METRICS_A_GROUP
+    assert len(metrics.RUN) + len(metrics.CHECK) == costs.METRICS_A_GROUP
 
 
 def test_metrics_by_group_and_alarms_are_paid_by_their_number():
     tables = [HOURLY] * 50
-    each = part(monthly(tables), "CloudWatch").dollars
+    each = part(monthly(tables, groups=50), "CloudWatch").dollars
     one = part(monthly(tables, groups=1), "CloudWatch").dollars
     assert each - one == pytest.approx(49 * costs.METRICS_A_GROUP * 0.30)
     watched = part(monthly(tables, groups=1, alarms=12, dashboards=1), "CloudWatch")
@@ -89,15 +94,16 @@ def test_the_readme_and_the_page_say_what_fifty_hourly_tables_cost():
     root = Path(__file__).parents[2]
     runs, objects = 50 * 24 * 30, 2 * 50 * 24 * 30
     lines = {
-        "Lambda": runs * (0.2e-6 + 3 * 0.25 * 0.0000166667),
+        "Lambda": runs * (0.2e-6 + 3 * 0.25 * 0.0000166667)
+        + 30 * 288 * (0.2e-6 + 0.25 * 0.0000166667),
         "S3, DynamoDB, SNS, KMS": objects * (5e-6 + 2 * 0.4e-6 + 0.5e-6)
         + 30 * 0.023
         + runs * 5 * (0.705e-6 + 0.141e-6)
         + 1,
-        "CloudWatch": 50 * costs.METRICS_A_GROUP * 0.30 + runs * 4e-6 * 0.57,
+        "CloudWatch": (19 + 2) * 0.30 + 18 * 0.10 + 3 + runs * 4e-6 * 0.57,
         "Endpoint of SQS": 2 * 720 * 0.011,
         "Snowpipe": 30 * 0.0037 * 3,
-        "Sweep (serverless task)": 30 * 96 * 5 / 3600 * 0.9 * 3,
+        "Serverless tasks": 30 * 96 * (5 + 4) / 3600 * 0.9 * 3,
     }
     for page in ("README.md", "docs/COST.md"):
         table = (root / page).read_text().split("<!-- month -->")[1]
