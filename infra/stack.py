@@ -272,17 +272,16 @@ class StackSettings(Struct, frozen=True, kw_only=True):
 
 
 # A list or an object instead of a path arrives as its JSON.
-_PATH = r"^[^\s\[\]{}\"]([^\[\]{}\"]*[^\s\[\]{}\"])?"
+_Path = Annotated[str, Meta(pattern=r"(?s)^(?![\[{\s]).*\S\Z")]
 
 
 class _Rest(Struct, frozen=True, kw_only=True):
-    sync_config: Annotated[
-        str,
-        Meta(pattern=_PATH + r"\.json\Z", description="path of sync_config.json"),
-    ] = "config/sync_config.json"
-    bundle: Annotated[
-        str, Meta(pattern=_PATH + r"\.zip\Z", description="path of the function's zip")
-    ] = "build/exporter.zip"
+    sync_config: Annotated[_Path, Meta(description="path of sync_config.json")] = (
+        "config/sync_config.json"
+    )
+    bundle: Annotated[_Path, Meta(description="path of the function's zip")] = (
+        "build/exporter.zip"
+    )
     tags: Annotated[
         dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
     ] = field(default_factory=dict)

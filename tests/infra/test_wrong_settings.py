@@ -133,12 +133,31 @@ def test_a_wrong_value_is_one_error(packed_example, path, value):
 @pytest.mark.parametrize("path", FIELDS, ids=ident)
 def test_a_wrong_type_is_one_error(packed_example, path):
     for junk in JUNK:
-        # A setting with the default null may be null; a tag's name is free.
-        if (junk, FIELDS[path].default) == (None, None) or (
-            path == ("tags",) and junk == {"a": 1}
-        ):
-            continue
-        check(the_error(changed(path, junk), packed_example), path)
+        if not _is_taken(path, junk):
+            check(the_error(changed(path, junk), packed_example), path)
+
+
+def _is_taken(path: Field, junk: Any) -> bool:
+    """Whether a setting takes what others do not."""
+    # A default of null may be written out; a tag's name is free.
+    if (junk, FIELDS[path].default) == (None, None) or (path, junk) == (
+        ("tags",),
+        {"a": 1},
+    ):
+        return True
+    # Pulumi holds what is no list or object as text, which is a path like any other.
+    return path in PATHS and not isinstance(junk, dict | list)
+
+
+PATHS = {("sync_config",): "file not found", ("bundle",): "bundle is missing"}
+
+
+@pytest.mark.parametrize(("path", "told"), PATHS.items(), ids=ident)
+def test_a_path_that_leads_nowhere_is_one_error(path, told):
+    for value in (1.5, True, "config/other.json"):
+        graph, error = run_recording(changed(path, value))
+        assert graph.resources == [] and told in error
+        assert str(value).lower() in error.lower() and len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

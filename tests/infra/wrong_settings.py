@@ -107,14 +107,8 @@ WRONG: dict[Field, list[Any]] = {
     ("function", "heartbeat_seconds"): [59],
     ("function", "log_level"): ["", "info", "TRACE"],
     ("function", "log_retention_days"): [0, 31],
-    ("sync_config",): [
-        "",
-        "config/sync_config.yaml",
-        " a.json",
-        '{"a": 1}',
-        '["a.json"]',
-    ],
-    ("bundle",): ["", "build/exporter.tar", '{"a": "b.zip"}'],
+    ("sync_config",): ["", " a.json", "a.json\n", '{"a": 1}', '["a.json"]'],
+    ("bundle",): ["", "\t", '{"a": "b.zip"}'],
     ("tags",): [
         *({"": "x"}, {"aws:x": "y"}, {"aurora-sync:stack": "x"}, {"a" * 129: "x"}),
         *({"a": "b" * 257}, {"a": "b\n"}, {"a?": "b"}),
