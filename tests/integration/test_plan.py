@@ -11,9 +11,11 @@ from infra.cli.app import app
 from infra.local import postgres
 from infra.local.adapter.record import resources
 from runtime.contract.loader import load_tables
+from runtime.contract.names import SourceName
 from runtime.contract.snowflake_pipes import pipe_name
 from runtime.contract.specs import Table, TableSpec
 from runtime.ops import contracts
+from runtime.ops.sizes import sizes
 from runtime.ops.source import connect
 from tests.factories import make_column, make_table
 from tests.integration.conftest import OBJECTS, Sandbox
@@ -135,6 +137,31 @@ def test_a_plan_is_what_the_deployment_does(sandbox):
         "refused (target): public.grows: the target would be PUBLIC.ELSEWHERE" in told
     )
     assert "unchanged: 1 table" in told
+
+
+def test_sizes_are_of_all_partitions_and_rows_unknown_before_an_analyze(sandbox):
+    sandbox.aurora(
+        "CREATE TABLE public.parted (id INT) PARTITION BY RANGE (id);"
+        "CREATE TABLE public.parted_1 PARTITION OF public.parted"
+        " FOR VALUES FROM (0) TO (50);"
+        "CREATE TABLE public.parted_2 PARTITION OF public.parted DEFAULT;"
+        "INSERT INTO public.parted SELECT generate_series(1, 100);"
+        "CREATE VIEW public.seen AS SELECT id FROM public.parted;"
+        "CREATE TABLE public.fresh AS SELECT 1 AS id"
+    )
+    sources = {
+        name: SourceName(schema="public", name=name)
+        for name in ("parted", "parted_1", "seen", "fresh", "missing")
+    }
+    with closing(connect(postgres.aurora_dsn(sandbox.local))) as session:
+        fresh = sizes(session, sources.values())
+        sandbox.aurora("ANALYZE public.parted")
+        known = sizes(session, sources.values())
+    assert fresh[sources["fresh"]].rows is None
+    assert fresh[sources["fresh"]].bytes > 0
+    assert known[sources["parted"]].rows == 100
+    assert known[sources["parted"]].bytes > known[sources["parted_1"]].bytes > 0
+    assert not {sources["seen"], sources["missing"]} & known.keys()
 
 
 def planned_text(sandbox: Sandbox, *more: str, status: int) -> str:

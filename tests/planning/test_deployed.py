@@ -10,7 +10,6 @@ import requests
 from botocore.exceptions import ClientError
 
 from infra import bundle
-from infra.planning import deployed as module
 from infra.planning.deployed import deployed
 from runtime.ops.invoke import FunctionError
 from tests.factories import make_entry, make_table
@@ -48,7 +47,7 @@ def package(folder: Path, files: dict[str, bytes]) -> bytes:
 
 
 def served(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    monkeypatch.setattr(module.requests, "get", lambda *_, **__: Response(content))
+    monkeypatch.setattr(requests, "get", lambda *_, **__: Response(content))
 
 
 def config() -> dict[str, bytes]:
@@ -83,7 +82,7 @@ def test_code_that_cannot_be_fetched_is_told(monkeypatch):
     def get(*_: Any, **__: Any) -> None:
         raise requests.ConnectionError
 
-    monkeypatch.setattr(module.requests, "get", get)
+    monkeypatch.setattr(requests, "get", get)
     with pytest.raises(FunctionError, match="ConnectionError"):
         deployed(Client(), "f")
 

@@ -162,7 +162,7 @@ def test_two_refreshes_without_a_deployment_are_refused():
 
 def test_a_contract_that_was_made_anew_is_refused():
     old = make_table((*ORDERS, NOTE))
-    moved = make_table((NOTE, *(make_column(n, *c) for n, c in enumerate(ORDERS, 1))))
+    moved = make_table((NOTE, *make_table().contract.columns))
     assert kinds(old, moved) == ["file-layout"]
     assert kinds(old, make_table()) == ["file-layout"]
     wider = make_table((*ORDERS, NOTE), base_width=3)
