@@ -89,7 +89,7 @@ def test_looking_takes_nothing():
 
 
 def test_chunks_go_back_and_what_the_next_run_covers_goes():
-    odd = ("hello", {})
+    odd: tuple[Any, dict[str, str]] = ("hello", {})
     letters, sqs = queue((CHUNK, {}), (RUN, {}), (START, FAILED), odd)
     assert [each.kind for each in letters.clear()] == ["chunk", "run", "start"]
     assert sqs.sent == [("load", CHUNK)]
