@@ -42,7 +42,7 @@ class Undeployed(CloudTarget):
     """A stack whose function AWS does not know."""
 
     @property
-    def _settings(self) -> Any:  # type: ignore[override]
+    def _settings(self) -> Any:
         raise FunctionError("cannot be found", subject="function")
 
 

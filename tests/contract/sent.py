@@ -14,6 +14,8 @@ import duckdb
 import psycopg2.extensions
 from sqlglot import exp, parse_one
 
+from infra.admin_snowflake import deployer_statements
+from infra.stack import StackSettings
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.snowflake_pipes import (
@@ -73,6 +75,14 @@ def shared(
     yield "unload of the status", status_statement(objects)
     for number, load in enumerate(loads(overdue)):
         yield f"load {number} of {SYNC_OVERDUE}", load
+
+
+def administered() -> Iterator[tuple[str, str]]:
+    """Yield what an administrator is told to run, with its number."""
+    wanted = StackSettings.from_file("dev").snowflake
+    statements = deployer_statements(wanted, "MIIBIjAN", ["BIG"])
+    for number, statement in enumerate(statements):
+        yield f"administrator {number}", statement
 
 
 def loads(overdue: str) -> Iterator[str]:
