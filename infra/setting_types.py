@@ -23,6 +23,10 @@ Zone = Annotated[str, Meta(pattern=_REGION + r"[a-z]\Z")]
 # A path at Vault, which adds the slashes around it itself.
 VaultPath = Annotated[str, Meta(pattern=r"^[\w.-]+(/[\w.-]+)*\Z")]
 
+# Who is told of alarms.
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+\Z")]
+HttpsUrl = Annotated[str, Meta(pattern=r"^https://[^\s/]+[^\s]*\Z")]
+
 
 def upper_name(kind: str) -> Meta:
     """Return the form of a Snowflake name that needs no quotes.

@@ -11,17 +11,16 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pulumi
-import yaml
 from msgspec import Meta, Struct, field
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from infra.run_settings import AlarmSettings, FunctionSettings
 from infra.stack_consistency import stack_problems
+from infra.stack_file import file_config
 from infra.stack_rules import group_problems, tag_problems
 from infra.stack_settings import (
-    AlarmSettings,
     AuroraSettings,
     AwsSettings,
-    FunctionSettings,
     NetworkSettings,
     SnowflakeSettings,
     VaultSettings,
@@ -105,25 +104,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
             ConfigErrors: With every wrong setting.
             ConfigError: There is no such file, or it is no YAML.
         """
-        path = folder / f"Pulumi.{stack}.yaml"
-        if not path.exists():
-            known = sorted(each.name for each in folder.glob("Pulumi.*.yaml"))
-            raise ConfigError(
-                "stack has no settings",
-                subject=str(path),
-                allowed=", ".join(known),
-                remedy="copy Pulumi.dev.yaml and change its values, or correct --stack",
-            )
-        try:
-            whole = yaml.safe_load(path.read_text()) or {}
-            config = dict((whole.get("config") or {}).items())
-        except (yaml.YAMLError, AttributeError) as error:
-            raise ConfigError(
-                f"is no YAML of settings ({error})",
-                subject=str(path),
-                remedy="compare it with Pulumi.dev.yaml",
-            ) from error
-        mine = _mine(config)
+        mine = _mine(file_config(stack, folder))
         texts = {
             key: value if isinstance(value, str) else json.dumps(value)
             for key, value in mine.items()

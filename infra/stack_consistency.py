@@ -93,7 +93,7 @@ def _connection_problems(vault: Any, aurora: Any, where: str) -> Iterator[Config
             "is not a URL of PostgreSQL",
             where=where,
             got=None,
-            allowed="postgresql://...",
+            allowed="postgresql://host:port/database",
         )
         return
     if (url.username, url.password) != ("{{username}}", "{{password}}"):

@@ -9,12 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Struct
 
-from infra.stack_settings import (
-    AuroraSettings,
-    FunctionSettings,
-    NetworkSettings,
-    VaultSettings,
-)
+from infra.run_settings import FunctionSettings
+from infra.stack_settings import AuroraSettings, NetworkSettings, VaultSettings
 from runtime.contract.errors import ConfigError
 
 # Source: https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html, the

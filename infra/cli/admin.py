@@ -6,7 +6,7 @@ The same statements are run on a local stack when it is deployed.
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -110,5 +110,4 @@ def _settings(stack: str | None, folder: Path | None) -> "StackSettings":
     if stack not in (None, LOCAL) and folder is None:
         return StackSettings.from_file(str(stack))
     target = resolve(stack, folder, None, whole=False)
-    assert isinstance(target, LocalTarget)
-    return target.settings
+    return cast(LocalTarget, target).settings

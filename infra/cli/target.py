@@ -49,7 +49,7 @@ class _LocalWarehouse(Warehouse):
         self, statement: str, timeout: int = QUESTION_SECONDS
     ) -> list[dict[str, Any]]:
         """Run a statement, as every `Warehouse` does."""
-        if not is_ready(self.parts):
+        if not is_ready(self._parts):
             raise LocalError(
                 "does not answer any more",
                 subject="local Snowflake",

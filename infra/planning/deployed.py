@@ -77,8 +77,7 @@ def _read(package: bytes) -> Deployed:
     ):
         ours = [name for name in archive.namelist() if name.startswith(_OURS)]
         archive.extractall(folder, [n for n in ours if n.startswith("config/")])
-        if _CONFIG not in ours:
-            raise KeyError(f"no {_CONFIG}")
+        archive.getinfo(_CONFIG)
         return Deployed(
             tables=load_tables(Path(folder) / _CONFIG),
             files={name: archive.read(name) for name in ours},

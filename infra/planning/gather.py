@@ -167,18 +167,23 @@ def _with_costs(
         unknown.append(f"how many rows come again: {error}")
         return tuple(found)
     return tuple(
-        replace(each, backfill=_priced(each, known)) if each.backfill else each
+        (
+            replace(each, backfill=_priced(each.table, each.backfill, known))
+            if each.backfill
+            else each
+        )
         for each in found
     )
 
 
-def _priced(each: TablePlan, known: Mapping[SourceName, Size]) -> Backfill:
-    assert each.backfill is not None  # asked for before
-    size = known.get(SourceName.parse(each.table))
+def _priced(
+    table: str, planned: Backfill, known: Mapping[SourceName, Size]
+) -> Backfill:
+    size = known.get(SourceName.parse(table))
     if size is None:
-        return each.backfill
+        return planned
     return replace(
-        each.backfill,
+        planned,
         rows=size.rows,
         bytes=size.bytes,
         cost=backfill(size.rows if size.rows is not None else 1, size.bytes),

@@ -38,20 +38,17 @@ def compare(
     before = {table.spec.source: table for table in old}
     after = {table.spec.source: table for table in new}
     return tuple(
-        _compared(before.get(source), after.get(source), objects)
+        (
+            _compared(before.get(source), after[source], objects)
+            if source in after
+            else _removed(before[source], objects)
+        )
         for source in sorted({*before, *after}, key=str)
     )
 
 
-def _compared(
-    old: Table | None, new: Table | None, objects: SnowflakeObjects
-) -> TablePlan:
-    if new is None:
-        assert old is not None  # one of the two has it
-        return _removed(old, objects)
-    if old is None:
-        return _added(new, objects)
-    return _changed(old, new, objects)
+def _compared(old: Table | None, new: Table, objects: SnowflakeObjects) -> TablePlan:
+    return _added(new, objects) if old is None else _changed(old, new, objects)
 
 
 def _added(table: Table, objects: SnowflakeObjects) -> TablePlan:

@@ -160,7 +160,7 @@ def status_statement(objects: SnowflakeObjects) -> str:
     return f"""COPY INTO @{stage}/{STATUS_FILE}
 FROM (
   SELECT OBJECT_CONSTRUCT(
-    'written_at', TO_VARCHAR(SYSDATE(), '{_MOMENT}'),
+    'written_at', TO_VARCHAR(SYSDATE(), {literal(_MOMENT)}),
     'tables', ARRAY_AGG(OBJECT_CONSTRUCT(
       'table', table_name,
       {pairs}

@@ -166,7 +166,7 @@ def test_a_failed_run_is_logged_by_the_identity_that_the_ledger_notes(scene, fun
 def message(receives: int, **fields) -> dict:
     """Return what Lambda makes of a message of the load queue."""
     body = {"table": "public.orders", "run": "01SENDER"} | fields
-    record = {"eventSource": "aws:sqs", "body": json.dumps(body)}
+    record: dict = {"eventSource": "aws:sqs", "body": json.dumps(body)}
     record |= {"attributes": {"ApproximateReceiveCount": str(receives)}}
     return {"Records": [record | {"receiptHandle": "r"}]}
 

@@ -15,6 +15,7 @@ from tests.infra.recording import Graph, example_settings, packed, run
 STACKS = ("dev", "staging", "prod")
 # Types that take no tags, and who carries them instead.
 UNTAGGED = {
+    "aws:cloudwatch/dashboard:Dashboard": "takes none; its name tells the stack",
     "aws:cloudwatch/eventTarget:EventTarget": "the rule",
     "aws:ec2/route:Route": "the route table",
     "aws:ec2/routeTableAssociation:RouteTableAssociation": "the route table",

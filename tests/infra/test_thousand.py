@@ -215,8 +215,6 @@ def test_names_of_rules_stay_apart_though_they_are_cut(many):
     [
         (300, "eu-west-1", None),
         (301, "eu-west-1", "account 300"),
-        (100, "eu-south-1", None),
-        (101, "af-south-1", "account 100"),
     ],
 )
 def test_more_rules_than_an_account_has_are_told_before_anything_is_made(
