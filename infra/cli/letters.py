@@ -6,7 +6,7 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, JsonOption, StackOption
+from infra.cli.options import DirOption, JsonOption, StackOption
 
 if TYPE_CHECKING:
     from runtime.ops.letters import Letter
@@ -24,7 +24,6 @@ RedriveOption = Annotated[
 @guarded
 def letters(
     redrive: RedriveOption = False,
-    config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,
     as_json: JsonOption = False,
@@ -37,7 +36,7 @@ def letters(
     from runtime.ops.findings import deployed_settings
     from runtime.ops.letters import dead_letters
 
-    target = resolve(stack, folder, config)
+    target = resolve(stack, folder, None)
     queue = dead_letters(
         target.client("sqs"),
         target.client("lambda"),
