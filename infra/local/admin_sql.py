@@ -76,10 +76,9 @@ def _grant(
     for spec in specs:
         cursor.execute("SELECT pg_catalog.to_regclass(%s)", (spec.source.sql,))
         (standing if cursor.fetchone()[0] else missing).append(spec)
-    password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
     for statement in (
         *admin_statements(standing),
-        *vault_admin_statements(vault_user, password),
+        *_vault_statements(cursor, stack, vault_user),
     ):
         cursor.execute(statement)
     kept = {(spec.source.schema, spec.source.name) for spec in standing}
@@ -91,6 +90,20 @@ def _grant(
             )
         )
     return tuple(str(spec.source) for spec in missing)
+
+
+def _vault_statements(cursor: Any, stack: LocalStack, user: str) -> tuple[str, ...]:
+    """Return the statements for Vault's own user; a password that it has stays."""
+    password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
+    statements = vault_admin_statements(user, password)
+    cursor.execute(
+        "SELECT FROM pg_catalog.pg_authid"
+        " WHERE rolname = %s AND rolpassword IS NOT NULL",
+        (user,),
+    )
+    if cursor.fetchone() is None:
+        return statements
+    return tuple(each for each in statements if password not in each)
 
 
 def run(stack: LocalStack, where: str, statement: str) -> list[dict[str, Any]]:

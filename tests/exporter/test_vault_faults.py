@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from hvac.exceptions import InternalServerError
 
 from infra.components.vault_access import CREATION, REVOCATION
 from infra.local import vault
@@ -312,7 +313,8 @@ def test_syncs_go_on_when_vaults_own_password_is_rotated(
         # Somebody sets it by hand, and Vault opens its connection anew.
         with scene.admin.cursor() as cursor:
             cursor.execute(f"ALTER ROLE {own} PASSWORD %s", (known,))
-        root.write_data("database/reset/aurora", data={})
+        with pytest.raises(InternalServerError, match="authentication failed"):
+            root.write_data("database/reset/aurora", data={})
         with pytest.raises(VaultUnavailableError, match="Vault cannot do it"):
             scene.run(orders)
     finally:
