@@ -8,6 +8,8 @@ from typing import Any
 from infra.local.adapter.site import Call, Handler, Inputs, Made, Site, snake
 from infra.local.vault import deployer_client
 
+_CONNECTION = "vault:database/secretBackendConnection:SecretBackendConnection"
+
 
 def _write(site: Site, path: str, **fields: Any) -> None:
     deployer_client(site.stack).write_data(path, data=fields)
@@ -48,19 +50,30 @@ def _policy(site: Site, name: str, inputs: Inputs) -> Made:
 
 
 def _connection(site: Site, name: str, inputs: Inputs) -> Made:
+    """Write a connection, its password only where the version says that it changed.
+
+    So Vault's own rotation of the password outlasts a deployment.
+    """
     own, backend = inputs["name"], inputs["backend"]
+    path = f"{backend}/config/{own}"
     login = _fields(inputs["postgresql"], "passwordWo", "passwordWoVersion")
-    password = inputs["postgresql"].get("passwordWo") or login.get("password")
+    before = site.before.get((_CONNECTION, name))
+    version = inputs["postgresql"]["passwordWoVersion"]
+    if (
+        before is None
+        or before["inputs"]["postgresql"]["passwordWoVersion"] != version
+        or deployer_client(site.stack).read(path) is None
+    ):
+        login["password"] = inputs["postgresql"]["passwordWo"]
     _write(
         site,
-        f"{backend}/config/{own}",
+        path,
         **login,
-        password=password,
         plugin_name="postgresql-database-plugin",
         allowed_roles=inputs.get("allowedRoles", []),
         verify_connection=inputs.get("verifyConnection", True),
     )
-    return f"{backend}/config/{own}", {"name": own}
+    return path, {"name": own}
 
 
 def _database_role(site: Site, name: str, inputs: Inputs) -> Made:
@@ -110,7 +123,7 @@ HANDLERS: dict[str, Handler] = {
     "vault:index/mount:Mount": _mount,
     "vault:index/authBackend:AuthBackend": _auth_backend,
     "vault:index/policy:Policy": _policy,
-    "vault:database/secretBackendConnection:SecretBackendConnection": _connection,
+    _CONNECTION: _connection,
     "vault:database/secretBackendRole:SecretBackendRole": _database_role,
     "vault:aws/authBackendClient:AuthBackendClient": _aws_client,
     "vault:aws/authBackendRole:AuthBackendRole": _aws_role,
