@@ -149,7 +149,7 @@ def _told(settings: ExporterSettings, step: str, what: str) -> Iterator[None]:
     except _UNAVAILABLE as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise CredentialError(
-                f"Vault's certificate is not believed ({_short(error)})",
+                f"the certificate is not believed ({_short(error)})",
                 subject=subject,
                 remedy="set vault.address to a name in the certificate, put the CA "
                 "that signed it into vault.ca, and deploy; renew it if it has expired",

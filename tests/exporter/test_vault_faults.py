@@ -321,6 +321,6 @@ def test_syncs_go_on_when_vaults_own_password_is_rotated(
         with scene.admin.cursor() as cursor:
             cursor.execute(f"ALTER ROLE {own} PASSWORD %s", (known,))
         root.write_data("database/config/aurora", data={"password": known})
-    scene.sql("INSERT INTO orders VALUES (2, 'new', '2020-01-02')")
+    scene.sql("INSERT INTO orders VALUES (2, 'new', NOW())")
     scene.run(orders)
     assert "2" in scene.exported(*scene.manifests(orders))

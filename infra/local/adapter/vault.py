@@ -8,7 +8,8 @@ from typing import Any
 from infra.local.adapter.site import Call, Handler, Inputs, Made, Site, snake
 from infra.local.vault import deployer_client
 
-_CONNECTION = "vault:database/secretBackendConnection:SecretBackendConnection"
+# Fact: the version of the password that each connection was last given.
+_SENT = "vault_password_versions"
 
 
 def _write(site: Site, path: str, **fields: Any) -> None:
@@ -57,13 +58,10 @@ def _connection(site: Site, name: str, inputs: Inputs) -> Made:
     own, backend = inputs["name"], inputs["backend"]
     path = f"{backend}/config/{own}"
     login = _fields(inputs["postgresql"], "passwordWo", "passwordWoVersion")
-    before = site.before.get((_CONNECTION, name))
     version = inputs["postgresql"]["passwordWoVersion"]
-    if (
-        before is None
-        or before["inputs"]["postgresql"]["passwordWoVersion"] != version
-        or deployer_client(site.stack).read(path) is None
-    ):
+    sent = {path: version}
+    # Not as the last deployment's inputs have it: all of these are secret.
+    if site.stack.fact(_SENT) != sent or deployer_client(site.stack).read(path) is None:
         login["password"] = inputs["postgresql"]["passwordWo"]
     _write(
         site,
@@ -73,6 +71,7 @@ def _connection(site: Site, name: str, inputs: Inputs) -> Made:
         allowed_roles=inputs.get("allowedRoles", []),
         verify_connection=inputs.get("verifyConnection", True),
     )
+    site.stack.put_fact(_SENT, sent)
     return path, {"name": own}
 
 
@@ -123,7 +122,7 @@ HANDLERS: dict[str, Handler] = {
     "vault:index/mount:Mount": _mount,
     "vault:index/authBackend:AuthBackend": _auth_backend,
     "vault:index/policy:Policy": _policy,
-    _CONNECTION: _connection,
+    "vault:database/secretBackendConnection:SecretBackendConnection": _connection,
     "vault:database/secretBackendRole:SecretBackendRole": _database_role,
     "vault:aws/authBackendClient:AuthBackendClient": _aws_client,
     "vault:aws/authBackendRole:AuthBackendRole": _aws_role,
