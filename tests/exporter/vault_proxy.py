@@ -34,7 +34,12 @@ def lose_answer(forward: Callable[[], Answer], token: str) -> None:
 
 def late(seconds: float) -> Rule:
     """Answer after that time, without asking Vault."""
-    return lambda forward, token: (time.sleep(seconds), (503, b"{}"))[1]
+
+    def rule(forward: Callable[[], Answer], token: str) -> Answer:
+        time.sleep(seconds)
+        return 503, b"{}"
+
+    return rule
 
 
 def first(do: Callable[[str], object]) -> Rule:
