@@ -1,0 +1,271 @@
+"""What each role may do and who may take it: the rows of identities."""
+
+from infra.permissions.row import Policy, Row, behaviour, graph
+
+_ROLE, _ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
+AURORA_TRUST = Policy(
+    name="aurora-trust",
+    who="Who takes the cluster's role",
+    resource=_ROLE,
+    input="assumeRolePolicy",
+)
+AURORA = Policy(
+    name="aurora", who="The Aurora cluster, when it exports", resource=_ROLE_POLICY
+)
+SNOWFLAKE_TRUST = Policy(
+    name="snowflake-trust",
+    who="Who takes Snowflake's role",
+    resource=_ROLE,
+    input="assumeRolePolicy",
+)
+SNOWFLAKE = Policy(
+    name="snowflake", who="Snowflake, when it loads", resource=_ROLE_POLICY
+)
+EXPORTER_TRUST = Policy(
+    name="exporter-trust",
+    who="Who takes the function's role",
+    resource=_ROLE,
+    input="assumeRolePolicy",
+)
+EXPORTER = Policy(name="exporter", who="The exporter's function", resource=_ROLE_POLICY)
+VAULT = Policy(
+    name="vault",
+    who="The function's login at Vault",
+    resource="vault:index/policy:Policy",
+)
+
+_EXPORTER_STEP = "test_rights.py::test_without_one_right_of_the_exporter_its_step_fails"
+_READING = (
+    "test_reading_rights.py"
+    "::test_without_one_right_of_snowflake_what_it_reads_does_not_arrive"
+)
+_GIVING_BACK = "test_rights.py::test_what_cannot_be_given_back_fails_no_run"
+_KEY_USE = "test_the_key_is_used_through_s3_only"
+# The key may only be used through S3, not called directly.
+_VIA_S3 = {"StringEquals": {"kms:ViaService": ["s3.{region}.amazonaws.com"]}}
+_INTERFACES = (
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+)
+_VPC_PAGE = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"
+
+ROWS = (
+    Row(
+        AURORA_TRUST,
+        "Service",
+        graph("test_aurora_is_trusted_as_this_cluster_only", "sts:AssumeRole"),
+        (),
+        "Aurora takes the role for this cluster; for no other, and for no account else",
+        principal={"Service": "rds.amazonaws.com"},
+        conditions={
+            "StringEquals": {"aws:SourceAccount": "{account_id}"},
+            "ArnEquals": {"aws:SourceArn": "{cluster_arn}"},
+        },
+        source="Amazon Aurora User Guide, postgresql-s3-export.html",
+    ),
+    Row(
+        AURORA,
+        "WriteExports",
+        behaviour(
+            "test_rights.py::test_without_one_right_of_aurora_the_export_fails",
+            "s3:PutObject",
+        )
+        | graph(
+            "test_aurora_writes_exports_and_nothing_else", "s3:AbortMultipartUpload"
+        ),
+        ("{bucket_arn}/exports/{stack}/*",),
+        "aws_s3 writes files, and takes back an upload in parts that failed",
+    ),
+    Row(
+        AURORA,
+        "EncryptExports",
+        graph(_KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
+        ("{key_arn}",),
+        "Files are encrypted; an upload in parts decrypts its own data key",
+        conditions=_VIA_S3,
+        source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html",
+    ),
+    Row(
+        SNOWFLAKE_TRUST,
+        "Snowflake",
+        behaviour(_READING, "sts:AssumeRole"),
+        (),
+        "Snowflake's user takes the role, and only when it acts for our integration",
+        principal={"AWS": "{user_arn}"},
+        conditions={"StringEquals": {"sts:ExternalId": "{external_id}"}},
+        source="Snowflake's user guide, data-load-s3-config-storage-integration",
+    ),
+    Row(
+        SNOWFLAKE,
+        "ReadFiles",
+        behaviour(_READING, "s3:GetObject")
+        | graph(
+            "test_snowflake_reads_both_folders_and_writes_nothing",
+            "s3:GetObjectVersion",
+        ),
+        (
+            "{bucket_arn}/exports/{stack}/*",
+            "{bucket_arn}/manifests/{stack}/*",
+        ),
+        "Pipes load files and manifests",
+        source="Snowflake's user guide, data-load-s3-config-storage-integration",
+    ),
+    Row(
+        SNOWFLAKE,
+        "ListFiles",
+        behaviour(
+            "test_reading_rights.py"
+            "::test_without_listing_snowflake_finds_no_files_that_it_was_not_told_of",
+            "s3:ListBucket",
+        ),
+        ("{bucket_arn}",),
+        "A refresh finds files that no event told of",
+        conditions={
+            "StringLike": {"s3:prefix": ["exports/{stack}/*", "manifests/{stack}/*"]}
+        },
+    ),
+    Row(
+        SNOWFLAKE,
+        "FindBucket",
+        graph(
+            "test_snowflake_reads_both_folders_and_writes_nothing",
+            "s3:GetBucketLocation",
+        ),
+        ("{bucket_arn}",),
+        "Snowflake asks in which region the bucket is",
+    ),
+    Row(
+        SNOWFLAKE,
+        "DecryptFiles",
+        graph(_KEY_USE, "kms:Decrypt"),
+        ("{key_arn}",),
+        "What is read is encrypted",
+        conditions=_VIA_S3,
+    ),
+    Row(
+        EXPORTER_TRUST,
+        "Service",
+        graph("test_the_function_role_is_trusted_to_lambda_only", "sts:AssumeRole"),
+        (),
+        "Lambda runs the function in the role; a function of another account cannot "
+        "have it, because iam:PassRole passes roles of one's own account alone",
+        principal={"Service": "lambda.amazonaws.com"},
+        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html",
+    ),
+    Row(
+        EXPORTER,
+        "Ledger",
+        behaviour(_EXPORTER_STEP, "dynamodb:Query", "dynamodb:UpdateItem"),
+        ("{ledger_arn}",),
+        "Lease, watermark and plans of the stack, whose table holds nothing else",
+    ),
+    Row(
+        EXPORTER,
+        "Manifests",
+        behaviour(_EXPORTER_STEP, "s3:GetObject", "s3:PutObject"),
+        ("{bucket_arn}/manifests/{stack}/*",),
+        "A run commits with its manifest; one that a crash left behind is read",
+    ),
+    Row(
+        EXPORTER,
+        "ListManifests",
+        behaviour(_EXPORTER_STEP, "s3:ListBucket"),
+        ("{bucket_arn}",),
+        "Manifests after the ledger's last are found; no export file is",
+        conditions={"StringLike": {"s3:prefix": ["manifests/{stack}/*"]}},
+    ),
+    Row(
+        EXPORTER,
+        "EncryptManifests",
+        graph(_KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
+        ("{key_arn}",),
+        "Manifests are encrypted like every object of the lake",
+        conditions=_VIA_S3,
+    ),
+    Row(
+        EXPORTER,
+        "Logs",
+        graph(
+            "test_the_exporter_writes_its_own_log_only",
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+        ),
+        ("{log_group_arn}:*",),
+        "Lambda writes the function's log in the role's name",
+    ),
+    Row(
+        EXPORTER,
+        "DeadLetters",
+        graph("test_lambda_puts_down_what_failed_for_good", "sqs:SendMessage"),
+        ("{dead_letters_arn}",),
+        "Lambda puts down, in the role's name, events that failed for good",
+    ),
+    Row(
+        EXPORTER,
+        "Chunks",
+        graph(
+            "test_the_exporter_sends_and_takes_the_chunks_of_its_own_stack",
+            "sqs:ChangeMessageVisibility",
+            "sqs:DeleteMessage",
+            "sqs:GetQueueAttributes",
+            "sqs:ReceiveMessage",
+        )
+        | behaviour(_EXPORTER_STEP, "sqs:SendMessage"),
+        ("{load_queue_arn}",),
+        "The function sends one message per chunk; Lambda takes them in its name",
+        source="AWS Lambda developer guide, services-sqs-configure",
+    ),
+    Row(
+        EXPORTER,
+        "NetworkInterfaces",
+        graph("test_the_function_code_cannot_touch_network_interfaces", *_INTERFACES),
+        ("*",),
+        "Lambda makes the function's network interfaces in the role's name",
+        wide="these EC2 actions take no resource; NotFromCode keeps them from the code",
+        source=_VPC_PAGE,
+    ),
+    Row(
+        EXPORTER,
+        "NotFromCode",
+        graph("test_the_function_code_cannot_touch_network_interfaces", *_INTERFACES),
+        ("*",),
+        "What is Lambda's alone is refused to the function's own code",
+        conditions={"ArnEquals": {"lambda:SourceFunctionArn": "{function_arn}"}},
+        effect="Deny",
+        source=_VPC_PAGE,
+    ),
+    Row(
+        VAULT,
+        "LeaseUser",
+        behaviour(
+            "test_rights.py"
+            "::test_without_the_path_of_the_credentials_none_are_given",
+            "read",
+        ),
+        ("{database_mount}/creds/{database_role}",),
+        "A run leases a database user",
+    ),
+    Row(
+        VAULT,
+        "RevokeLease",
+        behaviour(_GIVING_BACK, "update"),
+        ("sys/leases/revoke",),
+        "A run gives its user back, and nobody else's",
+        conditions={
+            "allowed_parameters": {
+                "lease_id": ["{database_mount}/creds/{database_role}/*"]
+            }
+        },
+    ),
+    Row(
+        VAULT,
+        "EndLogin",
+        behaviour(_GIVING_BACK, "update"),
+        ("auth/token/revoke-self",),
+        "A run ends its own login",
+    ),
+)
