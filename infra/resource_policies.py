@@ -52,7 +52,12 @@ def subscribers(policy: Document) -> list[str]:
 
 
 def dead_letters(*, queue_arn: str, rules_arn: str) -> Document:
-    """Let the stack's schedule rules put down events they could not deliver."""
+    """Let the stack's schedule rules put down events they could not deliver.
+
+    Args:
+        queue_arn: The queue.
+        rules_arn: What the ARNs of the stack's rules begin with.
+    """
     return document(
         rows_of(resources.DEAD_LETTERS), queue_arn=queue_arn, rules_arn=rules_arn
     )
@@ -69,7 +74,13 @@ def endpoint(*, account_id: str) -> Document:
 
 
 def schedules(*, account_id: str, function_name: str, rules_arn: str) -> Statement:
-    """Let the stack's rules start the function; Lambda writes the policy itself."""
+    """Let the stack's rules start the function; Lambda writes the policy itself.
+
+    Args:
+        account_id: The stack's account.
+        function_name: The function.
+        rules_arn: What the ARNs of the stack's rules begin with.
+    """
     (row,) = rows_of(resources.FUNCTION)
     return row.statement(
         account_id=account_id, function_name=function_name, rules_arn=rules_arn

@@ -73,7 +73,7 @@ class ExporterFunction(pulumi.ComponentResource):
         self._settings = args.settings
         self._child = pulumi.ResourceOptions(parent=self)
         self._rules_arn = self._settings.arn(
-            "events", f"rule/{self._settings.rule_prefix}*"
+            "events", f"rule/{self._settings.rule_prefix}"
         )
         letters = self._dead_letters()
         ledger = self._ledger()

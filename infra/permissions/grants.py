@@ -1,8 +1,9 @@
 """What the two roles in Snowflake may do: the table of grants.
 
-The loader owns what moves rows and runs the merges; the reader sees targets and status.
-`SnowflakeFoundation` registers these rows, one resource each, and
-`tests/infra/test_grants.py` holds that they are exactly what the program's objects need.
+The loader owns what moves rows and runs the merges; the reader sees targets and
+status. `SnowflakeFoundation` registers these rows, one resource each, and
+`tests/infra/test_grants.py` holds that they are what the program's objects need, and
+no more.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,8 +30,8 @@ class Grant:
         role: Who gets them.
         privileges: What is granted.
         kind: Kind of the place; TABLES and VIEWS are those that a schema will hold.
-        on: Name of the place: of a schema as stored, else what the stack has of that
-            kind; empty for the account.
+        on: The place: a schema's name, or what the stack has of the kind; empty for
+            the account.
         why: What they are needed for.
     """
 
@@ -42,7 +43,7 @@ class Grant:
     why: str
 
     def of(self, name: str) -> "Grant":
-        """Return the row for one schema or warehouse in the place of its placeholder."""
+        """Return the row for the schema or warehouse of that name."""
         return replace(self, name=self.name.replace(self.on, name), on=name)
 
 

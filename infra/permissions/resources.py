@@ -33,6 +33,7 @@ FUNCTION = Policy(
     input="",
 )
 
+_DOCS = "https://docs.aws.amazon.com"
 _PLAIN_HTTP = {"Bool": {"aws:SecureTransport": "false"}}
 _OBJECTS = "{bucket_arn}/*"
 _METHOD = "s3:x-amz-server-side-encryption"
@@ -106,10 +107,11 @@ ROWS = (
         "Account",
         graph("test_the_account_keeps_hold_of_its_key", "kms:*"),
         ("*",),
-        "The account's own policies decide who uses the key; else nobody could mend it",
+        "The account's own policies decide who uses the key; without it nobody could "
+        "mend it",
         principal={"AWS": "arn:aws:iam::{account_id}:root"},
         wide=_THE_KEY,
-        source="https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html",
+        source=f"{_DOCS}/kms/latest/developerguide/key-policies.html",
     ),
     Row(
         KEY,
@@ -120,7 +122,7 @@ ROWS = (
         principal=_S3,
         conditions=_FROM_BUCKET,
         wide=_THE_KEY,
-        source="https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html",
+        source=f"{_DOCS}/sns/latest/dg/sns-key-management.html",
     ),
     Row(
         KEY,
@@ -140,8 +142,7 @@ ROWS = (
             "ArnEquals": {"kms:EncryptionContext:aws:logs:arn": "{log_group_arn}"}
         },
         wide=f"{_THE_KEY}; CloudWatch Logs asks for the families of actions",
-        source="https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/"
-        "encrypt-log-data-kms.html",
+        source=f"{_DOCS}/AmazonCloudWatch/latest/logs/" "encrypt-log-data-kms.html",
     ),
     Row(
         TOPIC,
@@ -176,7 +177,7 @@ ROWS = (
         principal="*",
         conditions=_PLAIN_HTTP,
         effect="Deny",
-        source="https://docs.aws.amazon.com/sns/latest/dg/sns-security-best-practices.html",
+        source=f"{_DOCS}/sns/latest/dg/sns-security-best-practices.html",
     ),
     # EventBridge tells the rule, whose ARN holds the account, and no account beside it.
     Row(
@@ -186,7 +187,7 @@ ROWS = (
         ("{queue_arn}",),
         "The stack's schedule rules put down events that they could not deliver",
         principal={"Service": "events.amazonaws.com"},
-        conditions={"ArnLike": {"aws:SourceArn": "{rules_arn}"}},
+        conditions={"ArnLike": {"aws:SourceArn": "{rules_arn}*"}},
         source="Amazon EventBridge User Guide, eb-rule-dlq.html",
     ),
     *(
@@ -199,7 +200,7 @@ ROWS = (
             principal="*",
             conditions=_PLAIN_HTTP,
             effect="Deny",
-            source="https://docs.aws.amazon.com/AWSSimpleQueueService/latest/"
+            source=f"{_DOCS}/AWSSimpleQueueService/latest/"
             "SQSDeveloperGuide/sqs-security-best-practices.html",
         )
         for policy in (DEAD_LETTERS, LOAD_QUEUE)
@@ -228,8 +229,8 @@ ROWS = (
         principal={"Service": "events.amazonaws.com"},
         conditions={
             "StringEquals": {"aws:SourceAccount": "{account_id}"},
-            "ArnLike": {"aws:SourceArn": "{rules_arn}"},
+            "ArnLike": {"aws:SourceArn": "{rules_arn}*"},
         },
-        source="https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html",
+        source=f"{_DOCS}/lambda/latest/dg/access-control-resource-based.html",
     ),
 )

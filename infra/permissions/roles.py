@@ -34,6 +34,7 @@ VAULT = Policy(
     resource="vault:index/policy:Policy",
 )
 
+_DOCS = "https://docs.aws.amazon.com"
 _EXPORTER_STEP = "test_rights.py::test_without_one_right_of_the_exporter_its_step_fails"
 _READING = (
     "test_reading_rights.py"
@@ -51,7 +52,7 @@ _INTERFACES = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
-_VPC_PAGE = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"
+_VPC_PAGE = f"{_DOCS}/lambda/latest/dg/configuration-vpc.html"
 
 ROWS = (
     Row(
@@ -87,7 +88,7 @@ ROWS = (
         ("{key_arn}",),
         "Files are encrypted; an upload in parts decrypts its own data key",
         conditions=_VIA_S3,
-        source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html",
+        source=f"{_DOCS}/AmazonS3/latest/userguide/mpuoverview.html",
     ),
     Row(
         SNOWFLAKE_TRUST,
@@ -154,7 +155,7 @@ ROWS = (
         "Lambda runs the function in the role; a function of another account cannot "
         "have it, because iam:PassRole passes roles of one's own account alone",
         principal={"Service": "lambda.amazonaws.com"},
-        source="https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html",
+        source=f"{_DOCS}/IAM/latest/UserGuide/id_roles_use_passrole.html",
     ),
     Row(
         EXPORTER,

@@ -1,8 +1,8 @@
 """A row of the table of permissions, and how rows become documents.
 
-A policy is a tuple of rows; a row is one statement. Resources, principals and conditions
-are templates: `{bucket_arn}` stands for a value that is known when the policy is
-rendered.
+A policy is a tuple of rows; a row is one statement. Resources, principals and
+conditions are templates: `{bucket_arn}` stands for a value that is known when the
+policy is rendered.
 """
 
 from collections.abc import Mapping

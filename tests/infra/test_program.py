@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from infra.policy_pack.keeping import LIMITS
 from infra.stack import ROOT
 from runtime.contract.settings import HANDLER, ExporterSettings
 from tests.factories import make_table
@@ -552,19 +553,6 @@ def test_the_number_of_resources_grows_by_few_per_table(with_tables):
 
 
 LONG = "a" * 63
-LIMITS = {
-    "aws:cloudwatch/eventRule:EventRule": (64, r"[.\-_A-Za-z0-9]+"),
-    "aws:iam/role:Role": (64, r"[\w+=,.@-]+"),
-    "aws:iam/rolePolicy:RolePolicy": (128, r"[\w+=,.@-]+"),
-    "aws:lambda/function:Function": (64, r"[a-zA-Z0-9-_]+"),
-    "aws:sqs/queue:Queue": (80, r"[\w-]+"),
-    "aws:sns/topic:Topic": (256, r"[\w-]+"),
-    "aws:dynamodb/table:Table": (255, r"[\w.-]+"),
-    "aws:cloudwatch/logGroup:LogGroup": (512, r"[\w./#-]+"),
-    "aws:kms/alias:Alias": (256, r"alias/[\w/-]+"),
-    "aws:ec2/securityGroup:SecurityGroup": (255, r"[\w .:/()#,@\[\]+=&;{}!$*-]+"),
-    "aws:s3/bucket:Bucket": (63, r"[a-z0-9][a-z0-9-]+[a-z0-9]"),
-}
 
 
 def test_the_longest_names_fit_every_service(with_tables):

@@ -314,7 +314,7 @@ def under_another_method(scene: Scene) -> None:
 def test_the_bucket_refuses_what_its_policy_denies(
     scene: Scene, sid: str, deed: Callable[[Scene], None]
 ) -> None:
-    """To the operator, too, who may do everything; without the statement it does not."""
+    """To the operator, too, who may do everything; without the statement it passes."""
     with pytest.raises(ClientError, match="AccessDenied|Forbidden|403"):
         deed(scene)
     s3, bucket = scene.sandbox.aws("s3"), scene.settings.bucket

@@ -87,7 +87,7 @@ def test_without_one_right_of_the_exporter_its_step_fails(
     code, words, files = EXPORTER[action]
     links = 1
     if action in OF_A_LOAD:
-        begin_load(scene)
+        begin_load(scene, f"by-hand-{action.partition(':')[0]}")
     if action == "s3:GetObject":
         # As after a crash between manifest and ledger.
         scene.put(seq=scene.state.seq - 1)
@@ -114,14 +114,14 @@ def test_without_one_right_of_the_exporter_its_step_fails(
     scene.recovers(links)
 
 
-def begin_load(scene: Scene) -> None:
-    """Leave a load of two chunks to the next run."""
+def begin_load(scene: Scene, plan_id: str) -> None:
+    """Leave a load of two chunks to the next run; a new id, or its chunks are done."""
     [(high,)] = scene.sandbox.aurora(
         "SELECT (%s::timestamptz + INTERVAL '1 millisecond')::text",
         scene.state.watermark,
     )
     plan = Plan(
-        id="by-hand",
+        id=plan_id,
         high=high,
         chunks=(Chunk(hi="5"), Chunk(lo="5")),
         contract=fingerprint(scene.table),

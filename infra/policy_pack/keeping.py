@@ -1,0 +1,146 @@
+"""What is tagged, named, kept, and not lost when it fails."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+from infra.policy_pack.model import Resource, Rule, StackRule, Unknown
+from infra.stack import PROJECT
+
+# Source of limits and forms: the services' API references.
+LIMITS = {
+    "aws:cloudwatch/eventRule:EventRule": (64, r"[.\-_A-Za-z0-9]+"),
+    "aws:iam/role:Role": (64, r"[\w+=,.@-]+"),
+    "aws:iam/rolePolicy:RolePolicy": (128, r"[\w+=,.@-]+"),
+    "aws:lambda/function:Function": (64, r"[a-zA-Z0-9-_]+"),
+    "aws:sqs/queue:Queue": (80, r"[\w-]+"),
+    "aws:sns/topic:Topic": (256, r"[\w-]+"),
+    "aws:dynamodb/table:Table": (255, r"[\w.-]+"),
+    "aws:cloudwatch/logGroup:LogGroup": (512, r"[\w./#-]+"),
+    "aws:kms/alias:Alias": (256, r"alias/[\w/-]+"),
+    "aws:ec2/securityGroup:SecurityGroup": (255, r"[\w .:/()#,@\[\]+=&;{}!$*-]+"),
+    "aws:s3/bucket:Bucket": (63, r"[a-z0-9][a-z0-9-]+[a-z0-9]"),
+}
+_SNOWFLAKE_LIMIT = 255
+_TAGS = {f"{PROJECT}:project", f"{PROJECT}:stack"}
+_DATA = {"aws:s3/bucket", "aws:kms/key", "aws:dynamodb/table"}
+_LONGEST_SECONDS = 900
+
+
+def _tagged(resource: Resource) -> Iterator[str]:
+    """Default tags reach every resource that can be tagged."""
+    if not resource.type.startswith("aws:"):
+        return
+    given = resource.provider_inputs.get("defaultTags") or "{}"
+    defaults = json.loads(given) if isinstance(given, str) else given
+    tags = {*(defaults.get("tags") or {}), *(resource.inputs.get("tags") or {})}
+    for name in sorted(_TAGS - tags):
+        yield f"neither it nor its provider has the tag {name}"
+
+
+def _named(resource: Resource) -> Iterator[str]:
+    inputs = resource.inputs
+    name = inputs.get("name")
+    if resource.type in LIMITS:
+        limit, form = LIMITS[resource.type]
+        name = name or inputs.get("bucket")
+        if not name:
+            yield "it has no name of its own: Pulumi would make one up"
+        elif not isinstance(name, Unknown):
+            if len(name) > limit or not re.fullmatch(form, name):
+                yield f"the name {name!r} is not {form} of at most {limit} characters"
+    elif resource.type.startswith("snowflake:") and isinstance(name, str):
+        if len(name) > _SNOWFLAKE_LIMIT:
+            yield f"the name has {len(name)} characters"
+
+
+def _kept(resource: Resource) -> Iterator[str]:
+    inputs = resource.inputs
+    if resource.kind in _DATA and not resource.protect:
+        yield "it holds data and is not protected"
+    if inputs.get("forceDestroy"):
+        yield "its content would be deleted with it"
+    if resource.kind == "aws:dynamodb/table":
+        if inputs.get("deletionProtectionEnabled") is not True:
+            yield "the table can be deleted"
+        if (inputs.get("pointInTimeRecovery") or {}).get("enabled") is not True:
+            yield "the table cannot be recovered"
+    if resource.kind == "aws:kms/key" and inputs.get("deletionWindowInDays") != 30:
+        yield "the key does not wait for 30 days before it is deleted"
+
+
+def _logs_end(resource: Resource) -> Iterator[str]:
+    if resource.kind == "aws:cloudwatch/logGroup":
+        if not resource.inputs.get("retentionInDays"):
+            yield "the log is kept for ever"
+
+
+def _bounded(resource: Resource) -> Iterator[str]:
+    inputs = resource.inputs
+    if resource.kind == "aws:lambda/function":
+        timeout = inputs.get("timeout")
+        if not timeout or (
+            not isinstance(timeout, Unknown) and timeout > _LONGEST_SECONDS
+        ):
+            yield f"the function has no timeout of at most {_LONGEST_SECONDS} s"
+        if not (inputs.get("loggingConfig") or {}).get("logGroup"):
+            yield "the function's log is not ours: Lambda would make one without end"
+    elif resource.kind == "aws:cloudwatch/eventTarget":
+        if not (inputs.get("deadLetterConfig") or {}).get("arn"):
+            yield "events that cannot be delivered are lost"
+
+
+def _not_lost(resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+    config = "aws:lambda/functionEventInvokeConfig"
+    by_urn = {each.urn: each for each in resources}
+    for resource in resources:
+        if resource.kind == "aws:lambda/function":
+            configs = [
+                each
+                for each in resources
+                if each.kind == config and resource.urn in each.needs
+            ]
+            if not any(_destination(each) for each in configs):
+                yield resource, "events that the function gives up are lost"
+        if resource.kind == "aws:lambda/eventSourceMapping":
+            for urn in sorted(resource.needs & set(by_urn)):
+                queue = by_urn[urn]
+                if queue.kind == "aws:sqs/queue" and not queue.inputs.get(
+                    "redrivePolicy"
+                ):
+                    yield queue, "messages that the function gives up are lost"
+
+
+def _destination(config: Resource) -> bool:
+    wanted = config.inputs.get("destinationConfig") or {}
+    return bool((wanted.get("onFailure") or {}).get("destination"))
+
+
+RULES = (
+    Rule(
+        name="tagged",
+        description="Every resource of AWS carries the tags of project and stack",
+        check=_tagged,
+    ),
+    Rule(
+        name="named-within-limits",
+        description="Names are given and fit their service",
+        check=_named,
+    ),
+    Rule(
+        name="data-is-kept",
+        description="What holds data cannot be deleted by mistake",
+        check=_kept,
+    ),
+    Rule(name="logs-end", description="Logs are kept for a time", check=_logs_end),
+    Rule(
+        name="bounded",
+        description="Functions have a timeout and a log of ours, targets dead letters",
+        check=_bounded,
+    ),
+    StackRule(
+        name="nothing-lost",
+        description="What a function gives up goes to the dead letters",
+        check=_not_lost,
+    ),
+)

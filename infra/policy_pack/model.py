@@ -1,0 +1,73 @@
+"""What a rule sees of a resource, and what a rule is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Unknown(str):
+    """A value that is known only once other resources exist.
+
+    It counts as given: the rule asks again when it is known, before the resource is
+    made.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A resource as it is registered.
+
+    Attributes:
+        urn: Its identity.
+        type: Pulumi's token.
+        name: Its name in the program.
+        inputs: What the program sets, in the provider's spelling; secrets unwrapped.
+        protect: Whether Pulumi refuses to delete it.
+        provider: Name of its provider.
+        provider_inputs: What that provider was given.
+        needs: URNs of the resources that it refers to.
+    """
+
+    urn: str
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    protect: bool = False
+    provider: str = ""
+    provider_inputs: Mapping[str, Any] = field(default_factory=dict)
+    needs: frozenset[str] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """The token without its last part: `aws:s3/bucket`."""
+        return self.type.rpartition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A rule about each resource by itself.
+
+    Attributes:
+        name: Its name; lower case with hyphens.
+        description: What must hold.
+        check: Says what is wrong with a resource.
+    """
+
+    name: str
+    description: str
+    check: Callable[[Resource], Iterator[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackRule:
+    """A rule about resources that belong together.
+
+    Attributes:
+        name: Its name.
+        description: What must hold.
+        check: Says which resource is wrong, and what with it.
+    """
+
+    name: str
+    description: str
+    check: Callable[[Sequence[Resource]], Iterator[tuple[Resource, str]]]
