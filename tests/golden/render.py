@@ -3,8 +3,8 @@
     python -m tests.golden.render [--check]
 
 Every SQL statement per table, what each type is exported and kept as, every policy
-document and every URN of the stack `dev`, the JSON schemas for editors and the list of
-all errors. A changed URN is a replaced resource.
+document and every URN of the stack `dev`, the JSON schemas for editors, the list of
+all errors and the tables of docs/SECURITY.md. A changed URN is a replaced resource.
 """
 
 import argparse
@@ -41,13 +41,14 @@ from runtime.contract.snowflake_sweep import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
-from tests.golden import errors, types
+from tests.golden import errors, security, types
 from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
 CONFIG = ROOT / "config" / "sync_config.json"
 TYPES = ROOT / "docs" / "TYPES.md"
+SECURITY = ROOT / "docs" / "SECURITY.md"
 
 
 class SyncConfig(Struct, forbid_unknown_fields=True):
@@ -82,6 +83,7 @@ def rendered() -> dict[Path, str]:
         schema = msgspec.json.schema(model)
         files[CONFIG.parent / f"{kind}.schema.json"] = _json(schema)
     files[TYPES] = types.page(TYPES)
+    files[SECURITY] = security.page(SECURITY, [table.spec for table in tables])
     files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
 
