@@ -66,12 +66,13 @@ nightly: setup ## Run 20000 values of each type (TYPES="--seed 5000") and 2000 s
 unit: setup ## Run the fast tests only
 	$(BIN)/python -m pytest -m "not integration and not slow"
 
-check: setup ## Check format, style, types, import rules, generated files and secrets
+check: setup ## Check format, style, types, imports, generated files, vulnerabilities, secrets
 	$(BIN)/black --check --quiet . || { echo "black: run make format" >&2; exit 1; }
 	$(BIN)/flake8
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.golden.render --check
+	$(BIN)/python -m tests.supply.audit
 	$(BIN)/gitleaks git --no-banner --redact --log-level warn .
 
 format: setup ## Rewrite the code in black's format

@@ -1,9 +1,9 @@
 """Builds the Lambda function's zip, outside the Pulumi program.
 
-An allowlist: the exporter, the contract, the configuration they read, and the wheels
-that requirements/lambda.txt pins by hash. The same inputs give the same bytes, on any
-machine, so that an unchanged tree is no change of the function: entries are sorted,
-their times and modes fixed, and nothing is compressed (compressors differ).
+An allowlist: exporter and checker, the contract, the configuration they read, and the
+wheels that requirements/lambda.txt pins by hash. The same inputs give the same bytes,
+on any machine, so that an unchanged tree is no change of the functions: entries are
+sorted, their times and modes fixed, and nothing is compressed (compressors differ).
 
     python -m infra.bundle [--config FILE] [--output FILE] [--python V] [--platform P]
 """
@@ -93,7 +93,7 @@ def project_files(config: Path) -> dict[str, bytes]:
         ConfigErrors: When the configuration is wrong.
     """
     paths = {"runtime/__init__.py": ROOT / "runtime" / "__init__.py"}
-    for package in ("contract", "exporter"):
+    for package in ("checker", "contract", "exporter"):
         for path in (ROOT / "runtime" / package).rglob("*.py"):
             paths[path.relative_to(ROOT).as_posix()] = path
     paths["config/sync_config.json"] = config

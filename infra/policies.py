@@ -3,8 +3,9 @@
 One function per role, rendered from the rows of `infra.permissions`.
 """
 
-from infra.permissions import roles, rows_of
+from infra.permissions import roles, rows_of, snowflake_roles
 from infra.permissions.row import Document, document
+from runtime.contract.snowflake_names import status_folder
 
 
 def exports(stack: str) -> str:
@@ -15,6 +16,11 @@ def exports(stack: str) -> str:
 def manifests(stack: str) -> str:
     """Folder of all manifests of a stack."""
     return f"manifests/{stack}/"
+
+
+def status(stack: str) -> str:
+    """Folder of what Snowflake tells of a stack."""
+    return status_folder(stack)
 
 
 def aurora_trust(*, account_id: str, cluster_arn: str) -> Document:
@@ -40,20 +46,67 @@ def aurora_export(
 def snowflake_trust(*, user_arn: str, external_id: str) -> Document:
     """Let Snowflake's user assume the reading role, with our external id only."""
     return document(
-        rows_of(roles.SNOWFLAKE_TRUST), user_arn=user_arn, external_id=external_id
+        rows_of(snowflake_roles.SNOWFLAKE_TRUST),
+        user_arn=user_arn,
+        external_id=external_id,
     )
 
 
-def snowflake_read(
+def snowflake_lake(
     *, stack: str, region: str, bucket_arn: str, key_arn: str
 ) -> Document:
-    """Let Snowflake read the stack's exports and manifests, and write nothing."""
+    """Let Snowflake read exports and manifests, and write nothing but its status."""
     return document(
-        rows_of(roles.SNOWFLAKE),
+        rows_of(snowflake_roles.SNOWFLAKE),
         stack=stack,
         region=region,
         bucket_arn=bucket_arn,
         key_arn=key_arn,
+    )
+
+
+def snowflake_errors_trust(*, user_arn: str, external_id: str) -> Document:
+    """Let Snowflake's user assume the role of errors, with its own external id."""
+    return document(
+        rows_of(snowflake_roles.ERRORS_TRUST),
+        user_arn=user_arn,
+        external_id=external_id,
+    )
+
+
+def snowflake_publish(*, region: str, topic_arn: str, key_arn: str) -> Document:
+    """Let Snowflake publish errors of pipes and tasks to the alarms' topic alone."""
+    return document(
+        rows_of(snowflake_roles.ERRORS),
+        region=region,
+        topic_arn=topic_arn,
+        key_arn=key_arn,
+    )
+
+
+def checker_trust() -> Document:
+    """Let Lambda assume the checker's role."""
+    return document(rows_of(roles.CHECKER_TRUST))
+
+
+def checker(
+    *,
+    stack: str,
+    region: str,
+    bucket_arn: str,
+    key_arn: str,
+    ledger_arn: str,
+    log_group_arn: str,
+) -> Document:
+    """Let the checker read Snowflake's status and the ledger, and change nothing."""
+    return document(
+        rows_of(roles.CHECKER),
+        stack=stack,
+        region=region,
+        bucket_arn=bucket_arn,
+        key_arn=key_arn,
+        ledger_arn=ledger_arn,
+        log_group_arn=log_group_arn,
     )
 
 

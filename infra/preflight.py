@@ -11,6 +11,11 @@ from runtime.contract.specs import Table
 # Source: https://registry.terraform.io/providers/snowflakedb/snowflake/latest/docs,
 # "Identifiers"
 _UNSAFE = re.compile(r"[.\"|()]")
+# Rules that an account may have on one event bus; those of others count too, and
+# scheduled rules stand on the default bus alone. The quota can be raised; Cape Town
+# and Milan begin with 100.
+# Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+_RULES = 300
 
 
 def check_names(objects: SnowflakeObjects, tables: tuple[Table, ...]) -> None:
@@ -43,3 +48,22 @@ def _unsafe(
                     allowed='names without . " | ( )',
                     remedy=remedy,
                 )
+
+
+def quota_warnings(tables: int, region: str) -> tuple[str, ...]:
+    """Return what an account as AWS gives it out does not allow.
+
+    A warning and no error: whether a quota has been raised is known to AWS alone, and
+    a deployment that meets it goes on where it stopped.
+
+    Args:
+        tables: How many there are; each has one rule.
+        region: AWS region.
+    """
+    if tables <= _RULES:
+        return ()
+    return (
+        f"{tables} tables need {tables} EventBridge rules, and {region} gives an "
+        f'account {_RULES} on its default bus; raise the quota "Number of rules" of '
+        "Amazon EventBridge first",
+    )

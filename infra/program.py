@@ -6,13 +6,17 @@ Wrong settings, tables or a stale bundle end it before any resource is registere
 import pulumi
 
 from infra import bundle
+from infra.components.alarm_topic import AlarmTopic, AlarmTopicArgs
 from infra.components.aurora_access import AuroraAccess, AuroraAccessArgs
+from infra.components.checker_function import CheckerFunction, CheckerFunctionArgs
 from infra.components.data_lake import DataLake, DataLakeArgs
 from infra.components.exporter_function import ExporterFunction, ExporterFunctionArgs
 from infra.components.exporter_role import ExporterRole, ExporterRoleArgs
 from infra.components.lake_events import LakeEvents, LakeEventsArgs
 from infra.components.network import Network, NetworkArgs
+from infra.components.observability import Observability, ObservabilityArgs
 from infra.components.schedule import Schedule, ScheduleArgs
+from infra.components.snowflake_errors import SnowflakeErrors, SnowflakeErrorsArgs
 from infra.components.snowflake_foundation import (
     SnowflakeFoundation,
     SnowflakeFoundationArgs,
@@ -21,7 +25,7 @@ from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandin
 from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
 from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
 from infra.components.vault_access import VaultAccess, VaultAccessArgs
-from infra.preflight import check_names
+from infra.preflight import check_names, quota_warnings
 from infra.providers import Providers
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError
@@ -55,15 +59,63 @@ def deploy() -> None:
         ),
         needed=(settings.aurora.ca, settings.vault.ca),
     )
+    for warning in quota_warnings(len(tables), settings.aws.region):
+        pulumi.log.warn(warning)
     providers = Providers(settings)
     lake, aurora, events, trust = _lake(settings, providers)
-    pipelines = _snowflake(settings, providers, tables, events, trust)
+    alarm_topic, errors = _alarm_topic(settings, providers, lake)
+    landing, pipelines = _snowflake(
+        settings, providers, tables, lake, events, trust, errors
+    )
     exporter = _exporter(settings, providers, lake, aurora, pipelines)
-    _schedules(settings, providers, tables, pipelines, exporter)
+    schedules = _schedules(settings, providers, tables, pipelines, exporter)
+    checker = CheckerFunction(
+        "checker",
+        CheckerFunctionArgs(
+            settings=settings,
+            bundle=settings.bundle_path,
+            bucket=lake.bucket,
+            bucket_arn=lake.bucket_arn,
+            key_arn=lake.key_arn,
+            ledger=exporter.ledger,
+            after=[landing.status, *schedules],
+        ),
+        providers.all,
+    )
+    Observability(
+        "observability",
+        ObservabilityArgs(
+            settings=settings,
+            tables=tables,
+            topic_arn=alarm_topic.arn,
+            after=[checker],
+        ),
+        providers.all,
+    )
     pulumi.export("bucket", lake.bucket)
     pulumi.export("function", exporter.name)
+    pulumi.export("checker", checker.name)
     pulumi.export("ledger", exporter.ledger)
     pulumi.export("dead_letters_url", exporter.dead_letters_url)
+    pulumi.export("alarm_topic", alarm_topic.arn)
+
+
+def _alarm_topic(
+    settings: StackSettings, providers: Providers, lake: DataLake
+) -> tuple[AlarmTopic, SnowflakeErrors]:
+    topic = AlarmTopic(
+        "alarms",
+        AlarmTopicArgs(settings=settings, key_arn=lake.key_arn),
+        providers.all,
+    )
+    errors = SnowflakeErrors(
+        "errors",
+        SnowflakeErrorsArgs(
+            settings=settings, topic_arn=topic.arn, key_arn=lake.key_arn
+        ),
+        providers.all,
+    )
+    return topic, errors
 
 
 def _lake(
@@ -73,7 +125,10 @@ def _lake(
         "lake",
         DataLakeArgs(
             settings=settings,
-            log_group_arn=settings.arn("logs", f"log-group:{settings.log_group}"),
+            log_group_arns=[
+                settings.arn("logs", f"log-group:{group}")
+                for group in (settings.log_group, settings.checker_log_group)
+            ],
         ),
         providers.all,
     )
@@ -156,13 +211,18 @@ def _snowflake(
     settings: StackSettings,
     providers: Providers,
     tables: tuple[Table, ...],
+    lake: DataLake,
     events: LakeEvents,
     trust: SnowflakeTrust,
-) -> list[TablePipeline]:
+    errors: SnowflakeErrors,
+) -> tuple[SnowflakeLanding, list[TablePipeline]]:
     foundation = SnowflakeFoundation(
         "snowflake",
         SnowflakeFoundationArgs(
-            settings=settings, tables=tables, integration=trust.integration
+            settings=settings,
+            tables=tables,
+            integration=trust.integration,
+            errors=errors.integration,
         ),
         providers.all,
     )
@@ -174,26 +234,30 @@ def _snowflake(
         SnowflakeLandingArgs(
             settings=settings,
             integration=trust.integration,
+            key_arn=lake.key_arn,
             topic_arn=events.topic_arn,
+            errors=errors.integration,
             tables=tables,
         ),
         as_loader,
     )
     pulumi.export("snowflake_loader_role", foundation.loader)
     pulumi.export("snowflake_reader_role", foundation.reader)
-    return [
+    pipelines = [
         TablePipeline(
             f"table-{table.spec.source.slug}",
             TablePipelineArgs(
                 settings=settings,
                 table=table,
                 topic_arn=events.topic_arn,
+                errors=errors.integration,
                 landing=landing.ready,
             ),
             as_loader,
         )
         for table in tables
     ]
+    return landing, pipelines
 
 
 def _schedules(
@@ -202,9 +266,9 @@ def _schedules(
     tables: tuple[Table, ...],
     pipelines: list[TablePipeline],
     exporter: ExporterFunction,
-) -> None:
+) -> list[Schedule]:
     """They start last: what they export finds its way."""
-    for table, pipeline in zip(tables, pipelines, strict=True):
+    return [
         Schedule(
             f"table-{table.spec.source.slug}-schedule",
             ScheduleArgs(
@@ -215,3 +279,5 @@ def _schedules(
             ),
             pulumi.ResourceOptions(parent=pipeline, depends_on=pipeline.ready),
         )
+        for table, pipeline in zip(tables, pipelines, strict=True)
+    ]

@@ -15,6 +15,7 @@ from runtime.contract.errors import ConfigError
 
 # What the provider calls a preview is named one by one, so that nothing else is used.
 PREVIEW_FEATURES = [
+    "snowflake_notification_integration_resource",
     "snowflake_pipe_resource",
     "snowflake_system_get_aws_sns_iam_policy_datasource",
     "snowflake_table_resource",

@@ -13,15 +13,29 @@ def bucket(*, bucket_arn: str, key_arn: str) -> Document:
 
 
 def key(
-    *, account_id: str, region: str, bucket_arn: str, log_group_arn: str
+    *,
+    account_id: str,
+    region: str,
+    bucket_arn: str,
+    log_group_arns: list[str],
+    alarms_arn: str,
 ) -> Document:
-    """Give the key to the account's IAM, and to S3 events and the log group alone."""
+    """Give the key to the account's IAM, and to S3 events, alarms and logs alone.
+
+    Args:
+        account_id: The stack's account.
+        region: Its region.
+        bucket_arn: The lake's bucket.
+        log_group_arns: The log groups of the stack's functions.
+        alarms_arn: What the ARNs of the stack's alarms begin with.
+    """
     return document(
         rows_of(resources.KEY),
         account_id=account_id,
         region=region,
         bucket_arn=bucket_arn,
-        log_group_arn=log_group_arn,
+        log_group_arns=log_group_arns,
+        alarms_arn=alarms_arn,
     )
 
 
@@ -35,6 +49,22 @@ def topic(
         topic_arn=topic_arn,
         bucket_arn=bucket_arn,
         subscriber_arns=subscriber_arns,
+    )
+
+
+def alarm_topic(*, account_id: str, topic_arn: str, alarms_arn: str) -> Document:
+    """Let this stack's alarms publish; Snowflake has a role for it.
+
+    Args:
+        account_id: The stack's account.
+        topic_arn: The topic.
+        alarms_arn: What the ARNs of the stack's alarms begin with.
+    """
+    return document(
+        rows_of(resources.ALARM_TOPIC),
+        account_id=account_id,
+        topic_arn=topic_arn,
+        alarms_arn=alarms_arn,
     )
 
 
@@ -84,4 +114,14 @@ def schedules(*, account_id: str, function_name: str, rules_arn: str) -> Stateme
     (row,) = rows_of(resources.FUNCTION)
     return row.statement(
         account_id=account_id, function_name=function_name, rules_arn=rules_arn
+    )
+
+
+def checker_schedule(
+    *, account_id: str, function_name: str, rule_arn: str
+) -> Statement:
+    """Let the checker's one rule start it; Lambda writes the policy itself."""
+    (row,) = rows_of(resources.CHECKER)
+    return row.statement(
+        account_id=account_id, function_name=function_name, rule_arn=rule_arn
     )

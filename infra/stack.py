@@ -14,11 +14,13 @@ import pulumi
 from msgspec import Meta, Struct, field
 from pulumi.runtime.config import CONFIG, get_config_env
 
-from infra.stack_rules import group_problems
+from infra.run_settings import AlarmSettings, FunctionSettings
+from infra.stack_consistency import stack_problems
+from infra.stack_file import file_config
+from infra.stack_rules import group_problems, tag_problems
 from infra.stack_settings import (
     AuroraSettings,
     AwsSettings,
-    FunctionSettings,
     NetworkSettings,
     SnowflakeSettings,
     VaultSettings,
@@ -49,8 +51,8 @@ class _Stack(Struct, frozen=True, kw_only=True):
     stack: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z][a-z0-9-]{0,23}$",
-            description="lower-case letters, digits and hyphens, at most 24",
+            pattern=r"^[a-z]([a-z0-9-]{0,22}[a-z0-9])?\Z",
+            description="lower-case letters, digits and hyphens within, at most 24",
         ),
     ]
 
@@ -63,6 +65,8 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         sync_config: Path of `sync_config.json`, relative to the project's folder.
         bundle: Path of the function's zip, relative to the project's folder.
         tags: Tags of every AWS resource, beside those that name project and stack.
+        deletion_protection: True keeps what holds data when its resource goes; false
+            lets `pulumi destroy` empty and remove the whole stack.
     """
 
     stack: str
@@ -72,9 +76,11 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     vault: VaultSettings
     snowflake: SnowflakeSettings
     function: FunctionSettings = FunctionSettings()
+    alarms: AlarmSettings = AlarmSettings()
     sync_config: str = "config/sync_config.json"
     bundle: str = "build/exporter.zip"
     tags: dict[str, str] = field(default_factory=dict)
+    deletion_protection: bool = True
 
     @classmethod
     def from_pulumi(cls) -> "StackSettings":
@@ -84,12 +90,26 @@ class StackSettings(Struct, frozen=True, kw_only=True):
             ConfigErrors: With every wrong setting.
         """
         raw: dict[str, str] = {**get_config_env(), **CONFIG.get()}
-        mine = {
-            key.partition(":")[2]: value
-            for key, value in raw.items()
-            if key.startswith(f"{PROJECT}:")
+        return cls.read(_mine(raw), pulumi.get_stack())
+
+    @classmethod
+    def from_file(cls, stack: str, folder: Path = ROOT) -> "StackSettings":
+        """Read the settings of a stack that need not be deployed, without Pulumi.
+
+        Args:
+            stack: Name of the stack.
+            folder: Where `Pulumi.<stack>.yaml` stands.
+
+        Raises:
+            ConfigErrors: With every wrong setting.
+            ConfigError: There is no such file, or it is no YAML.
+        """
+        mine = _mine(file_config(stack, folder))
+        texts = {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in mine.items()
         }
-        return cls.read(mine, pulumi.get_stack())
+        return cls.read(texts, stack)
 
     @classmethod
     def read(cls, raw: Mapping[str, str], stack: str) -> "StackSettings":
@@ -116,13 +136,16 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         }
         found: dict[str, Any] = {}
         for key, model in groups.items():
-            group = convert(
-                values.pop(key, {}), model, f"{where}: {PROJECT}:{key}", problems
-            )
-            if group is not None:
+            subject = f"{where}: {PROJECT}:{key}"
+            group = convert(values.pop(key, {}), model, subject, problems)
+            wrong = [] if group is None else list(group_problems(group, subject))
+            problems.extend(wrong)
+            if group is not None and not wrong:
                 found[key] = group
-                problems.extend(group_problems(group, f"{where}: {PROJECT}:{key}"))
+        problems.extend(stack_problems(found, f"{where}: {PROJECT}"))
         rest = convert(values, _Rest, where, problems)
+        if rest is not None:
+            problems.extend(tag_problems(rest.tags, f"{where}: {PROJECT}:tags"))
         if problems or rest is None or known is None:
             raise ConfigErrors(problems)
         return cls(stack=stack, **found, **msgspec.structs.asdict(rest))
@@ -166,6 +189,30 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         return f"/aws/lambda/{self.exporter}"
 
     @property
+    def checker(self) -> str:
+        """Name of the checker's function and of its role."""
+        return self.named("checker")
+
+    @property
+    def checker_log_group(self) -> str:
+        """Name of the checker's log group."""
+        return f"/aws/lambda/{self.checker}"
+
+    @property
+    def checker_rule(self) -> str:
+        """Name of the checker's schedule rule; that of a table has a dot in it."""
+        return f"{self.rule_prefix}checker"
+
+    def alarm_name(self, label: str) -> str:
+        """Return the name of an alarm."""
+        return fit(f"{self.rule_prefix}{label}", 255)
+
+    @property
+    def alarms_arn(self) -> str:
+        """What the ARNs of this stack's alarms begin with."""
+        return self.arn("cloudwatch", f"alarm:{self.rule_prefix}")
+
+    @property
     def ledger(self) -> str:
         """Name of the ledger's table."""
         return self.named("ledger", 255)
@@ -205,17 +252,30 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         return ROOT / self.bundle
 
 
+# A list or an object instead of a path arrives as its JSON.
+_Path = Annotated[str, Meta(pattern=r"(?s)^(?![\[{\s]).*\S\Z")]
+
+
 class _Rest(Struct, frozen=True, kw_only=True):
-    sync_config: Annotated[
-        str, Meta(min_length=1, description="path of sync_config.json")
-    ] = "config/sync_config.json"
-    bundle: Annotated[
-        str, Meta(min_length=1, description="path of the function's zip")
-    ] = "build/exporter.zip"
+    sync_config: Annotated[_Path, Meta(description="path of sync_config.json")] = (
+        "config/sync_config.json"
+    )
+    bundle: Annotated[_Path, Meta(description="path of the function's zip")] = (
+        "build/exporter.zip"
+    )
     tags: Annotated[
-        dict[str, Annotated[str, Meta(max_length=256)]],
-        Meta(max_length=40, description="at most 40 names with texts"),
+        dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
     ] = field(default_factory=dict)
+    deletion_protection: Annotated[bool, Meta(description="true or false")] = True
+
+
+def _mine(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the project's own keys, without its name."""
+    return {
+        key.partition(":")[2]: value
+        for key, value in raw.items()
+        if str(key).startswith(f"{PROJECT}:")
+    }
 
 
 def _unknown_keys(
@@ -236,5 +296,5 @@ def _decoded(key: str, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -8,37 +8,45 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Text = Annotated[str, Meta(min_length=1)]
-Count = Annotated[int, Meta(ge=1)]
-Port = Annotated[int, Meta(ge=1, le=65535, description="TCP port")]
-
-
-def _object(kind: str) -> Meta:
-    return Meta(
-        pattern=r"^[A-Z_][A-Z0-9_$]*$",
-        max_length=200,
-        description=f"name of the {kind} in upper case, without quotes",
-    )
+from infra.setting_types import (
+    GroupId,
+    Port,
+    Region,
+    RouteTableId,
+    SubnetId,
+    Text,
+    VaultPath,
+    VpcId,
+    Zone,
+    upper_name,
+)
 
 
 class AwsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where in AWS; any other account or region is refused by the provider."""
 
     region: Annotated[
-        str,
-        Meta(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="such as eu-west-1"),
+        Region,
+        Meta(
+            description="region of the partition aws, such as eu-west-1; AWS China, "
+            "GovCloud and the sovereign clouds are not supported"
+        ),
     ]
     account_id: Annotated[
-        str, Meta(pattern=r"^\d{12}$", description="twelve digits in quotes")
+        str,
+        Meta(
+            pattern=r"^[0-9]{12}\Z",
+            description="twelve digits in quotes, or YAML reads a number",
+        ),
     ]
 
 
 class Peer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Another VPC of this account and region that the own VPC must reach."""
 
-    vpc_id: Text
+    vpc_id: VpcId
     cidr: Text
-    route_table_ids: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    route_table_ids: Annotated[tuple[RouteTableId, ...], Meta(min_length=1)]
 
 
 class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,39 +56,60 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Text | None, Meta(description="IPv4 block of an own VPC, /16 to /26")
     ] = None
     availability_zones: Annotated[
-        tuple[Text, ...], Meta(description="at least two zones of the own VPC")
+        tuple[Zone, ...], Meta(description="two to four zones such as eu-west-1a")
     ] = ()
     peers: Annotated[
         tuple[Peer, ...],
         Meta(description="list of {vpc_id, cidr, route_table_ids} to peer with"),
     ] = ()
-    vpc_id: Annotated[Text | None, Meta(description="VPC that exists")] = None
+    vpc_id: Annotated[VpcId | None, Meta(description="VPC that exists, vpc-...")] = None
     subnet_ids: Annotated[
-        tuple[Text, ...], Meta(description="private subnets of that VPC")
+        tuple[SubnetId, ...],
+        Meta(description="at least two private subnets of that VPC, subnet-..."),
     ] = ()
     route_table_ids: Annotated[
-        tuple[Text, ...],
+        tuple[RouteTableId, ...],
         Meta(
             description="route tables of the function's and Aurora's subnets that get "
-            "gateway endpoints; empty when these exist"
+            "gateway endpoints, rtb-...; empty when these exist"
         ),
     ] = ()
     sqs_security_group_id: Annotated[
-        Text | None,
-        Meta(description="group of an SQS endpoint that exists; none: one is made"),
+        GroupId | None,
+        Meta(
+            description="group of an SQS endpoint that exists, sg-...; none: one is "
+            "made"
+        ),
     ] = None
 
 
 class AuroraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The cluster that is read."""
 
+    # Source: https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/
+    # Aurora.CreateInstance.html, "DB cluster identifier"
     cluster_identifier: Annotated[
-        Text, Meta(description="DB cluster identifier of the Aurora cluster")
+        str,
+        Meta(
+            pattern=r"^[a-z](-?[a-z0-9])*\Z",
+            max_length=63,
+            description="DB cluster identifier of the Aurora cluster, in lower case",
+        ),
     ]
-    host: Annotated[Text, Meta(description="writer endpoint of the cluster")]
+    host: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\Z",
+            description="writer endpoint of the cluster, without port",
+        ),
+    ]
     port: Port = 5432
-    database: Annotated[Text, Meta(description="database that holds the tables")]
-    security_group_id: Annotated[Text, Meta(description="the cluster's group, sg-...")]
+    database: Annotated[
+        Text, Meta(max_length=63, description="database that holds the tables")
+    ]
+    security_group_id: Annotated[
+        GroupId, Meta(description="the cluster's group, sg-...")
+    ]
     sslmode: Annotated[
         Literal["verify-full", "disable"],
         Meta(description="verify-full; disable only on a loopback address"),
@@ -88,7 +117,7 @@ class AuroraSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ca: Annotated[
         str,
         Meta(
-            pattern=r"^(config/certs/[\w.-]+\.pem)?$",
+            pattern=r"^(config/certs/[\w.-]+\.pem)?\Z",
             description="CA bundle as config/certs/<name>.pem beside the sync config",
         ),
     ] = ""
@@ -100,16 +129,18 @@ class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     address: Annotated[
         Text, Meta(description="https://host:port; http only on a loopback address")
     ]
-    namespace: str = ""
+    namespace: Annotated[
+        VaultPath | Literal[""], Meta(description="path of a namespace, or empty")
+    ] = ""
     ca: Annotated[
         str,
         Meta(
-            pattern=r"^(config/certs/[\w.-]+\.pem)?$",
+            pattern=r"^(config/certs/[\w.-]+\.pem)?\Z",
             description="CA file as config/certs/<name>.pem beside the sync config",
         ),
     ] = ""
     security_group_id: Annotated[
-        Text | None, Meta(description="Vault's security group, or else cidr")
+        GroupId | None, Meta(description="Vault's group, sg-..., or else cidr")
     ] = None
     cidr: Annotated[
         Text | None, Meta(description="Vault's IPv4 block, or else security_group_id")
@@ -118,21 +149,33 @@ class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Literal["aws", "approle"],
         Meta(description="aws (the function's IAM role) or approle"),
     ] = "aws"
-    auth_mount: Annotated[Text, Meta(description="path of the auth method")] = "aws"
+    auth_mount: Annotated[VaultPath, Meta(description="path of the auth method")] = (
+        "aws"
+    )
     server_id: Annotated[
-        str, Meta(description="X-Vault-AWS-IAM-Server-ID that logins must sign")
+        Text | Literal[""],
+        Meta(description="X-Vault-AWS-IAM-Server-ID that logins must sign, or empty"),
     ] = ""
     resolve_unique_ids: Annotated[
         bool, Meta(description="bind the role's unique id; Vault needs iam:GetRole")
     ] = True
     secret_id_file: Annotated[
-        str, Meta(description="file in the function with AppRole's secret id")
+        str,
+        Meta(
+            pattern=r"^(/\S+)?\Z",
+            description="absolute path of a file in the function with AppRole's "
+            "secret id",
+        ),
     ] = ""
     manage_mounts: Annotated[
         bool, Meta(description="make the auth and database mounts; false: they exist")
     ] = True
-    database_mount: Annotated[Text, Meta(description="path of the engine")] = "database"
-    connection: Annotated[Text, Meta(description="name of the connection")] = "aurora"
+    database_mount: Annotated[
+        VaultPath, Meta(description="path of the database engine")
+    ] = "database"
+    connection: Annotated[
+        str, Meta(pattern=r"^[\w.-]+\Z", description="name of the connection")
+    ] = "aurora"
     connection_url: Annotated[
         Text | None,
         Meta(
@@ -144,24 +187,38 @@ class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Text | None, Meta(description="Vault's own database user")
     ] = None
     admin_secret: Annotated[
-        Text | None,
+        VaultPath | None,
         Meta(description="KV secret whose field `password` is that user's password"),
     ] = None
-    kv_mount: Annotated[Text, Meta(description="path of the KV v2 engine")] = "secret"
+    kv_mount: Annotated[VaultPath, Meta(description="path of the KV v2 engine")] = (
+        "secret"
+    )
 
 
 class SnowflakeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The Snowflake account and what the sync is called there."""
 
-    organization: Annotated[Text, Meta(description="organization name")]
-    account: Annotated[Text, Meta(description="account name in the organization")]
-    user: Annotated[Text, Meta(description="deploying user, with key-pair login")]
-    role: Annotated[str, _object("deploying role")]
-    private_key_secret: Annotated[
-        Text, Meta(description="KV secret whose field `private_key` is its PEM key")
+    organization: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_]+\Z", description="organization name")
     ]
-    database: Annotated[str, _object("database")]
-    warehouse: Annotated[str, _object("warehouse")]
+    account: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9_-]*\Z",
+            description="account name in the organization, without it",
+        ),
+    ]
+    user: Annotated[
+        Text,
+        Meta(description="deploying user, TYPE = SERVICE, with key-pair login"),
+    ]
+    role: Annotated[str, upper_name("deploying role")]
+    private_key_secret: Annotated[
+        VaultPath,
+        Meta(description="KV secret whose field `private_key` is its PEM key"),
+    ]
+    database: Annotated[str, upper_name("database")]
+    warehouse: Annotated[str, upper_name("warehouse")]
     warehouse_size: Annotated[
         Literal["XSMALL", "SMALL", "MEDIUM", "LARGE", "XLARGE"],
         Meta(description="XSMALL to XLARGE"),
@@ -169,55 +226,7 @@ class SnowflakeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     external_id: Annotated[
         str,
         Meta(
-            pattern=r"^[\w+=,.@:/-]{8,128}$",
+            pattern=r"^[a-zA-Z0-9_+=,.@:/-]{8,128}\Z",
             description="8 to 128 characters that Snowflake must present to AWS",
         ),
     ]
-
-
-class FunctionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Size and manners of the exporter."""
-
-    memory: Annotated[int, Meta(ge=128, le=10240, description="128 to 10240 MB")] = 256
-    # The lease of a run outlives a function of at most five minutes.
-    timeout: Annotated[int, Meta(ge=60, le=300, description="60 to 300 s")] = 300
-    runtime: Annotated[
-        Literal["python3.11", "python3.12", "python3.13", "python3.14"],
-        Meta(description="python3.11 to python3.14, as the bundle was built"),
-    ] = "python3.13"
-    architecture: Annotated[
-        Literal["x86_64", "arm64"], Meta(description="x86_64 or arm64")
-    ] = "x86_64"
-    max_concurrency: Annotated[
-        Count | None, Meta(description="most exports at once; none: no limit")
-    ] = None
-    load_concurrency: Annotated[
-        int, Meta(ge=2, le=1000, description="most chunks of loads at once, 2 to 1000")
-    ] = 4
-    brake_horizon_seconds: Annotated[
-        int,
-        Meta(ge=300, description="age of an open transaction that loads wait for"),
-    ] = 1800
-    brake_connections_percent: Annotated[
-        int,
-        Meta(ge=1, le=100, description="share of used connections that loads wait for"),
-    ] = 80
-    chunk_bytes: Annotated[
-        int,
-        Meta(
-            ge=1_000_000,
-            le=2_000_000_000,
-            description="wanted size of an export file, 1,000,000 to 2,000,000,000",
-        ),
-    ] = 200_000_000
-    heartbeat_seconds: Annotated[
-        int, Meta(ge=60, description="longest silence between manifests, from 60 s")
-    ] = 3600
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-        Meta(description="DEBUG, INFO, WARNING or ERROR"),
-    ] = "INFO"
-    log_retention_days: Annotated[
-        Literal[7, 14, 30, 60, 90, 180, 365],
-        Meta(description="7, 14, 30, 60, 90, 180 or 365"),
-    ] = 90

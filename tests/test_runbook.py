@@ -1,16 +1,17 @@
 """Every word that an operator can meet has an entry in the runbook."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from infra.alarms import alarms, kinds
+from runtime.contract import metrics
 from runtime.contract.records import RunResult
 from runtime.ops.status import State
 from tests.golden import errors
+from tests.infra.test_observability import watched
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "RUNBOOK.md").read_text()
@@ -23,33 +24,6 @@ def entries(heading: str) -> dict[str, list[str]]:
     section = re.split(r"\n##+ ", rest)[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M)
     return {word: [cell.strip() for cell in cells.split(" | ")] for word, cells in rows}
-
-
-def constants(folder: str) -> Iterator[ast.AST]:
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        yield from ast.walk(ast.parse(path.read_text()))
-
-
-def metrics() -> set[str]:
-    """Return the names that the function measures: beside a unit, or given as name."""
-    found: set[str] = set()
-    for node in constants("runtime/exporter"):
-        if isinstance(node, ast.Tuple) and "MetricUnit." in ast.unparse(node):
-            first = node.elts[0]
-            found |= {str(first.value)} if isinstance(first, ast.Constant) else set()
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_metric"):
-            named = {each.arg: each.value for each in node.keywords}["name"]
-            found |= {str(named.value)} if isinstance(named, ast.Constant) else set()
-    return found
-
-
-def alarms() -> set[str]:
-    """Return the names of alarms: first argument of each alarm's resource."""
-    return {
-        ast.unparse(node.args[0]).strip("'\"")
-        for node in constants("infra/components")
-        if isinstance(node, ast.Call) and "Alarm" in ast.unparse(node.func)
-    }
 
 
 def decisions() -> set[str]:
@@ -66,7 +40,8 @@ WORDS = {
         kind.code for kind in errors.kinds(errors.modules()).values() if kind.code
     }
     | {"error"},
-    "Metrics": metrics() | alarms(),
+    "Metrics": {*metrics.RUN, *metrics.CHECK, *metrics.LOOK},
+    "Alarms": kinds(alarms(watched("A"))),
 }
 
 

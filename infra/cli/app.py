@@ -3,11 +3,14 @@
 import typer
 
 from infra.cli import explain, local, tables
+from infra.cli.admin import admin
 from infra.cli.approvals import accept_source, approve_deletes
 from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
 from infra.cli.doctor import doctor
 from infra.cli.guard import Commands
+from infra.cli.plan import plan
+from infra.cli.letters import letters
 from infra.cli.rebuild import rebuild
 from infra.cli.repair import repair
 from infra.cli.report import report
@@ -27,6 +30,7 @@ app = typer.Typer(
 app.add_typer(local.app)
 app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
+app.command()(plan)
 app.command()(tables.sync)
 app.command()(status)
 app.command()(watch)
@@ -35,9 +39,11 @@ app.command()(verify)
 app.command()(repair)
 app.command()(rebuild)
 app.command()(sweep)
+app.command()(letters)
 app.command()(explain.explain)
 app.command()(backfill)
 app.command()(approve_deletes)
 app.command()(accept_source)
+app.command()(admin)
 app.command()(demo)
 app.command()(doctor)

@@ -3,7 +3,8 @@
 AWS: boto3's usual chain (profile, environment, single sign-on). Aurora: libpq's
 environment (PGUSER, PGPASSWORD or a password file, PGHOST for a tunnel). Snowflake:
 the connector's connections.toml, whose database is the sync's. Nothing is configured
-twice: ledger, endpoint and database name come from the deployed function's settings.
+twice: ledger, endpoint and database name come from the deployed function's settings,
+and before there is one from `Pulumi.<stack>.yaml`.
 """
 
 import os
@@ -22,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.cli.target import Target
-from infra.stack import resource_name, rule_name
+from infra.stack import StackSettings, resource_name, rule_name
 from runtime.contract.errors import ConfigError
 from runtime.contract.names import SourceName
 from runtime.contract.settings import ExporterSettings
@@ -54,18 +55,40 @@ class CloudTarget(Target):
 
     def aurora(self) -> Any:
         """Open a session as the user that libpq's environment names."""
-        known = {
-            "PGHOST": ("host", self._settings.aurora_host),
-            "PGPORT": ("port", self._settings.aurora_port),
-            "PGDATABASE": ("dbname", self._settings.aurora_database),
-            "PGSSLMODE": ("sslmode", self._settings.aurora_sslmode),
+        given = {
+            "PGHOST": "host",
+            "PGPORT": "port",
+            "PGDATABASE": "dbname",
+            "PGSSLMODE": "sslmode",
         }
-        missing: dict[str, Any] = {
-            key: value
-            for variable, (key, value) in known.items()
-            if variable not in os.environ
+        missing = {key for name, key in given.items() if name not in os.environ}
+        known = self._aurora_place() if missing else {}
+        place: dict[str, Any] = {key: known[key] for key in missing}
+        return source.connect(psycopg2.extensions.make_dsn(**place))
+
+    def _aurora_place(self) -> dict[str, Any]:
+        """Return where Aurora is: before the first deployment the settings know."""
+        try:
+            deployed = self._settings
+        except FunctionError:
+            try:
+                wanted = StackSettings.from_file(self._name).aurora
+            except ConfigError:
+                wanted = None
+            if wanted is None:
+                raise
+            return {
+                "host": wanted.host,
+                "port": wanted.port,
+                "dbname": wanted.database,
+                "sslmode": wanted.sslmode,
+            }
+        return {
+            "host": deployed.aurora_host,
+            "port": deployed.aurora_port,
+            "dbname": deployed.aurora_database,
+            "sslmode": deployed.aurora_sslmode,
         }
-        return source.connect(psycopg2.extensions.make_dsn(**missing))
 
     @contextmanager
     def warehouse(self) -> Iterator[Warehouse]:

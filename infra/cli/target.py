@@ -13,7 +13,7 @@ from infra.local.adapter import landscape
 from infra.local.parts import LocalError, LocalStack
 from infra.local.snowflake.part import connect as connect_snowflake
 from infra.local.snowflake.part import is_ready
-from infra.stack import rule_name
+from infra.stack import StackSettings, rule_name
 from runtime.contract.errors import ConfigError
 from runtime.contract.names import SourceName
 from runtime.contract.settings import ExporterSettings
@@ -62,28 +62,33 @@ class LocalTarget(Target):
     """A local stack whose parts run.
 
     Args:
-        parts: The stack.
+        parts: The stack; also an attribute.
         config: The config to read; that of its deployment by default.
     """
 
     def __init__(self, parts: LocalStack, config: Path | None) -> None:
-        self._parts = parts
+        self.parts = parts
         self.config = config or Path(parts.fact("config") or CONFIG)
+
+    @property
+    def settings(self) -> StackSettings:
+        """Settings that need no deployment; its network's ids are not among them."""
+        return landscape.known_settings(self.parts)
 
     def aurora(self) -> Any:
         """Open a session as superuser."""
-        return source.connect(postgres.aurora_dsn(self._parts))
+        return source.connect(postgres.aurora_dsn(self.parts))
 
     @contextmanager
     def warehouse(self) -> Iterator[Warehouse]:
         """Open a connection to the local Snowflake."""
         database = landscape.SNOWFLAKE_DATABASE
         with refusals("local Snowflake"):
-            connection = connect_snowflake(self._parts, database)
+            connection = connect_snowflake(self.parts, database)
         try:
             # No statement of an operator's command names a warehouse.
             objects = SnowflakeObjects(database=database, warehouse="", stack=LOCAL)
-            yield _LocalWarehouse(connection, objects, self._parts)
+            yield _LocalWarehouse(connection, objects, self.parts)
         finally:
             connection.close()
 
@@ -100,8 +105,8 @@ class LocalTarget(Target):
     @property
     def options(self) -> str:
         """The folder, unless it is the usual one."""
-        usual = self._parts.dir == stack.DEFAULT_FOLDER.resolve()
-        return "" if usual else f" --dir {shlex.quote(str(self._parts.dir))}"
+        usual = self.parts.dir == stack.DEFAULT_FOLDER.resolve()
+        return "" if usual else f" --dir {shlex.quote(str(self.parts.dir))}"
 
     @property
     def deploy(self) -> str:
@@ -115,31 +120,31 @@ class LocalTarget(Target):
 
     def client(self, service: str) -> Any:
         """Return a client of the emulated AWS."""
-        return aws.client(self._parts, service)
+        return aws.client(self.parts, service)
 
     def vault(self, settings: ExporterSettings) -> Any:
         """Return a client with the root token."""
-        return vault.vault_client(self._parts)
+        return vault.vault_client(self.parts)
 
     def export_role(self) -> str | None:
         """Return the role that the program associated with the cluster."""
-        role: str | None = self._parts.fact("aurora_role_arn")
+        role: str | None = self.parts.fact("aurora_role_arn")
         return role
 
     def cluster_id(self) -> str | None:
         """Return what the database is told apart by."""
-        return postgres.resource_id(self._parts)
+        return postgres.resource_id(self.parts)
 
     def rule(self, source: SourceName) -> str:
         """Return the name of a table's rule."""
         return rule_name(LOCAL, source)
 
     def _output(self, name: str) -> str:
-        outputs = self._parts.fact("outputs") or {}
+        outputs = self.parts.fact("outputs") or {}
         if name not in outputs:
             raise ConfigError(
                 "nothing is deployed on it",
-                subject=f"local stack {self._parts.dir}",
+                subject=f"local stack {self.parts.dir}",
                 remedy="run `aurora-sync local deploy --config FILE`",
             )
         return str(outputs[name])

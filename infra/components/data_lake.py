@@ -19,11 +19,11 @@ class DataLakeArgs:
 
     Attributes:
         settings: The stack's settings.
-        log_group_arn: The log group that may use the key.
+        log_group_arns: The log groups that may use the key.
     """
 
     settings: StackSettings
-    log_group_arn: str
+    log_group_arns: list[str]
 
 
 class DataLake(pulumi.ComponentResource):
@@ -45,13 +45,15 @@ class DataLake(pulumi.ComponentResource):
         self._name = name
         self._settings = args.settings
         self._child = pulumi.ResourceOptions(parent=self)
-        self._kept = pulumi.ResourceOptions(parent=self, protect=True)
+        self._kept = pulumi.ResourceOptions(
+            parent=self, protect=args.settings.deletion_protection
+        )
         self.bucket_arn = f"arn:aws:s3:::{args.settings.bucket}"
-        self.key_arn = self._key(args.log_group_arn)
+        self.key_arn = self._key(args.log_group_arns)
         self.bucket = self._bucket()
         self.register_outputs({"bucket": self.bucket, "keyArn": self.key_arn})
 
-    def _key(self, log_group_arn: str) -> pulumi.Output[str]:
+    def _key(self, log_group_arns: list[str]) -> pulumi.Output[str]:
         settings = self._settings
         key = aws.kms.Key(
             f"{self._name}-key",
@@ -63,7 +65,8 @@ class DataLake(pulumi.ComponentResource):
                 account_id=settings.aws.account_id,
                 region=settings.aws.region,
                 bucket_arn=self.bucket_arn,
-                log_group_arn=log_group_arn,
+                log_group_arns=log_group_arns,
+                alarms_arn=settings.alarms_arn,
             ),
             opts=self._kept,
         )
@@ -77,7 +80,11 @@ class DataLake(pulumi.ComponentResource):
 
     def _bucket(self) -> pulumi.Output[str]:
         bucket = aws.s3.Bucket(
-            f"{self._name}-bucket", bucket=self._settings.bucket, opts=self._kept
+            f"{self._name}-bucket",
+            bucket=self._settings.bucket,
+            # A bucket with files cannot be deleted otherwise.
+            force_destroy=not self._settings.deletion_protection,
+            opts=self._kept,
         )
         guards = [
             aws.s3.BucketServerSideEncryptionConfiguration(

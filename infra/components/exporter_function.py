@@ -1,5 +1,6 @@
 """Exporter function: with its ledger, its log, its queue, and where lost events go."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,16 @@ class ExporterFunction(pulumi.ComponentResource):
             name=self._settings.dead_letters,
             sqs_managed_sse_enabled=True,
             message_retention_seconds=_DEAD_LETTER_SECONDS,
+            # No other queue of the account may leave its dead letters here. Lambda and
+            # EventBridge send theirs themselves.
+            redrive_allow_policy=json.dumps(
+                {
+                    "redrivePermission": "byQueue",
+                    "sourceQueueArns": [
+                        self._settings.arn("sqs", self._settings.load_queue)
+                    ],
+                }
+            ),
             opts=self._child,
         )
         aws.sqs.QueuePolicy(
@@ -126,8 +137,10 @@ class ExporterFunction(pulumi.ComponentResource):
             billing_mode="PAY_PER_REQUEST",
             point_in_time_recovery={"enabled": True},
             server_side_encryption={"enabled": True},
-            deletion_protection_enabled=True,
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            deletion_protection_enabled=self._settings.deletion_protection,
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=self._settings.deletion_protection
+            ),
         )
 
     def _log_group(self) -> aws.cloudwatch.LogGroup:

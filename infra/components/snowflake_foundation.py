@@ -28,11 +28,13 @@ class SnowflakeFoundationArgs:
         settings: The stack's settings.
         tables: All tables; their schemas and warehouses.
         integration: Storage integration that the loader's stages use.
+        errors: Integration that errors of its pipes and tasks go through.
     """
 
     settings: StackSettings
     tables: tuple[Table, ...]
     integration: pulumi.Input[str]
+    errors: pulumi.Input[str]
 
 
 class SnowflakeFoundation(pulumi.ComponentResource):
@@ -52,6 +54,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         super().__init__("aurora-sync:index:SnowflakeFoundation", name, {}, opts)
         self._name = name
         self._wanted = args.settings.snowflake
+        self._protected = args.settings.deletion_protection
         self._child = pulumi.ResourceOptions(parent=self)
         self._granted: list[pulumi.Output[str]] = []
         # The PUBLIC schema that comes with a database has no managed access.
@@ -59,7 +62,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             f"{name}-database",
             name=self._wanted.database,
             drop_public_schema_on_creation=True,
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=self._protected),
         )
         objects = args.settings.objects
         loader = self._role("loader", objects.loader)
@@ -67,7 +70,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         roles: Mapping[Role, snowflake.AccountRole]
         roles = {"loader": loader, "reader": reader}
         targets = sorted({table.spec.target[0] for table in args.tables})
-        places = self._places(targets, args.integration)
+        places = self._places(targets, args)
         own = {
             snowflake_name(t.spec.warehouse) for t in args.tables if t.spec.warehouse
         }
@@ -101,11 +104,13 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             name=schema,
             is_transient="true" if transient else "false",
             with_managed_access="true",
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=not transient),
+            opts=pulumi.ResourceOptions(
+                parent=self, retain_on_delete=self._protected and not transient
+            ),
         )
 
     def _places(
-        self, targets: list[str], integration: pulumi.Input[str]
+        self, targets: list[str], args: SnowflakeFoundationArgs
     ) -> Mapping[str, pulumi.Input[str]]:
         """Make what is granted on; return the full names by what the rows call them."""
         warehouse = snowflake.Warehouse(
@@ -120,7 +125,8 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         schemas = {LANDING: self._schema(LANDING, transient=True)}
         schemas |= {name: self._schema(name) for name in (SYNC, *targets)}
         return {
-            "{integration}": integration,
+            "{lake_integration}": args.integration,
+            "{errors_integration}": args.errors,
             "{warehouse}": warehouse.name,
             "{database}": self._database.name,
             **{name: made.fully_qualified_name for name, made in schemas.items()},

@@ -1,6 +1,7 @@
 """Snowflake landing: what all tables share between the lake and their targets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_snowflake as snowflake
@@ -14,7 +15,12 @@ from runtime.contract.snowflake_names import (
     SnowflakeObjects,
     shared_tables,
 )
-from runtime.contract.snowflake_sql import manifest_copy_statement
+from runtime.contract.snowflake_pipes import (
+    manifest_copy_statement,
+    manifests_pipe_name,
+    version_of,
+)
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     LATE_MINUTES,
     SYNC_OVERDUE,
@@ -33,21 +39,26 @@ class SnowflakeLandingArgs:
     Attributes:
         settings: The stack's settings.
         integration: Storage integration of the stages.
+        key_arn: Key of what Snowflake writes.
         topic_arn: Topic that tells of new files.
+        errors: Integration that errors of pipes and tasks go through.
         tables: All tables; where the sweep loads their files.
     """
 
     settings: StackSettings
     integration: pulumi.Input[str]
+    key_arn: pulumi.Input[str]
     topic_arn: pulumi.Input[str]
+    errors: pulumi.Input[str]
     tables: tuple[Table, ...]
 
 
 class SnowflakeLanding(pulumi.ComponentResource):
-    """Stages, the sync's own tables, manifest pipe, views and sweep.
+    """Stages, the sync's own tables, manifest pipe, views, sweep and status.
 
     Attributes:
         ready: What must exist before a table's pipe and task do.
+        status: The task that tells AWS how far everything is.
     """
 
     def __init__(
@@ -66,6 +77,7 @@ class SnowflakeLanding(pulumi.ComponentResource):
         self._manifests_pipe([*stages.values(), tables[MANIFESTS]])
         views_made = self._views(list(tables.values()))
         self._sweep(tables[MANIFESTS], [*views_made, *stages.values()])
+        self.status = self._status([*views_made, *stages.values()])
         self.ready: list[pulumi.Resource] = [
             stages[self._objects.exports_stage],
             *tables.values(),
@@ -82,13 +94,22 @@ class SnowflakeLanding(pulumi.ComponentResource):
                 name=stage,
                 url=url,
                 storage_integration=self._args.integration,
+                encryption=self._encryption(stage),
                 opts=self._child,
             )
             for stage, url in urls.items()
         }
 
+    def _encryption(self, stage: str) -> Any:
+        """The lake takes no object under another key, and nothing else is written."""
+        if stage != self._objects.status_stage:
+            return None
+        return {"aws_sse_kms": {"kms_key_id": self._args.key_arn}}
+
     def _tables(self) -> dict[str, snowflake.Table]:
-        kept = pulumi.ResourceOptions(parent=self, retain_on_delete=True)
+        kept = pulumi.ResourceOptions(
+            parent=self, retain_on_delete=self._args.settings.deletion_protection
+        )
         return {
             table: made_table(
                 f"{self._name}-{table.lower()}",
@@ -101,22 +122,24 @@ class SnowflakeLanding(pulumi.ComponentResource):
         }
 
     def _manifests_pipe(self, needs: list[pulumi.Resource]) -> None:
+        """As with tables' pipes, another COPY is another resource."""
+        name = manifests_pipe_name(self._objects)
         snowflake.Pipe(
-            f"{self._name}-manifests-pipe",
+            f"{self._name}-manifests-pipe-{version_of(name)}",
             database=self._objects.database,
             schema=SYNC,
-            name=self._objects.manifests_pipe,
+            name=name,
             copy_statement=manifest_copy_statement(self._objects),
             auto_ingest=True,
             aws_sns_topic_arn=self._args.topic_arn,
-            opts=pulumi.ResourceOptions(
-                parent=self, depends_on=needs, delete_before_replace=True
-            ),
+            error_integration=self._args.errors,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
         )
 
     def _views(self, needs: list[pulumi.Resource]) -> list[pulumi.Resource]:
         overdue = overdue_view(self._objects, self._args.tables)
-        named = views(self._objects) | {SYNC_OVERDUE: overdue}
+        state = state_view(self._objects, self._args.tables)
+        named = views(self._objects) | {SYNC_OVERDUE: overdue, SYNC_STATE: state}
         for view, statement in named.items():
             made = snowflake.View(
                 f"{self._name}-{view.lower()}",
@@ -158,8 +181,33 @@ class SnowflakeLanding(pulumi.ComponentResource):
             user_task_minimum_trigger_interval_in_seconds=60 * LATE_MINUTES,
             # It heals what fails; nothing is won by giving up.
             suspend_task_after_num_failures=0,
+            error_integration=self._args.errors,
             timezone="UTC",
             timestamp_input_format="AUTO",
             started=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*needs, stream]),
+        )
+
+    def _status(self, needs: list[pulumi.Resource]) -> snowflake.Task:
+        """The task that writes how far each table is to where AWS reads it.
+
+        By the clock: a triggered task would be silent when nothing comes, which is
+        when somebody has to be told.
+        """
+        minutes = self._args.settings.alarms.status_minutes
+        return snowflake.Task(
+            f"{self._name}-status",
+            database=self._objects.database,
+            schema=LANDING,
+            name=self._objects.status_task,
+            user_task_managed_initial_warehouse_size="XSMALL",
+            target_completion_interval={"minutes": minutes},
+            schedule={"minutes": minutes},
+            sql_statement=status_statement(self._objects),
+            suspend_task_after_num_failures=0,
+            error_integration=self._args.errors,
+            timezone="UTC",
+            timestamp_input_format="AUTO",
+            started=True,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=needs),
         )

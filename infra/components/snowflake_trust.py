@@ -1,4 +1,4 @@
-"""Snowflake trust: how Snowflake reads the lake without any AWS key.
+"""Snowflake trust: how Snowflake reads the lake, and writes its status, without a key.
 
 The integration names the role before it exists, and the role trusts the user that
 the integration tells: the role's name is fixed, so that neither waits for the other.
@@ -75,7 +75,7 @@ class SnowflakeTrust(pulumi.ComponentResource):
             name="read",
             role=role.name,
             policy=rendered(
-                policies.snowflake_read,
+                policies.snowflake_lake,
                 stack=settings.stack,
                 region=settings.aws.region,
                 bucket_arn=args.bucket_arn,

@@ -15,7 +15,8 @@ from runtime.contract.snowflake_names import (
     landing_columns,
     target_columns,
 )
-from runtime.contract.snowflake_sql import copy_statement, merge_block, task_condition
+from runtime.contract.snowflake_pipes import copy_statement, pipe_name, version_of
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.specs import Table
 
 _FAILURES_TO_SUSPEND = 10
@@ -32,12 +33,14 @@ class TablePipelineArgs:
         settings: The stack's settings.
         table: The table.
         topic_arn: Topic that tells of new files.
+        errors: Integration that errors of pipe and task go through.
         landing: What all pipelines share in Snowflake.
     """
 
     settings: StackSettings
     table: Table
     topic_arn: pulumi.Input[str]
+    errors: pulumi.Input[str]
     landing: list[pulumi.Resource]
 
 
@@ -88,19 +91,26 @@ class TablePipeline(pulumi.ComponentResource):
         )
 
     def _pipe(self, landing: snowflake.Table) -> snowflake.Pipe:
+        """The pipe; of another COPY it is another resource, not this one replaced.
+
+        Pulumi makes what is new before it deletes what is gone, at its very end. Of a
+        replacement the provider would say to delete first, as it does of resources
+        whose names the program sets.
+        Source: https://github.com/pulumi/pulumi-terraform-bridge,
+        nameRequiresDeleteBeforeReplace
+        """
+        name = pipe_name(self._objects, self._table)
         return snowflake.Pipe(
-            f"{self._name}-pipe",
+            f"{self._name}-pipe-{version_of(name)}",
             database=self._objects.database,
             schema=LANDING,
-            name=self._objects.pipe(self._table),
+            name=name,
             copy_statement=copy_statement(self._objects, self._table),
             auto_ingest=True,
             aws_sns_topic_arn=self._args.topic_arn,
+            error_integration=self._args.errors,
             opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[landing, *self._args.landing],
-                # A pipe is replaced when its statement changes, under its own name.
-                delete_before_replace=True,
+                parent=self, depends_on=[landing, *self._args.landing]
             ),
         )
 
@@ -123,7 +133,10 @@ class TablePipeline(pulumi.ComponentResource):
             f"{self._name}-target",
             (self._objects.database, *self._table.spec.target),
             target_columns(self._table),
-            pulumi.ResourceOptions(parent=self, retain_on_delete=True),
+            pulumi.ResourceOptions(
+                parent=self,
+                retain_on_delete=self._args.settings.deletion_protection,
+            ),
             cluster_by=[quote_snowflake_column(name) for name in clustering] or None,
         )
 
@@ -142,6 +155,7 @@ class TablePipeline(pulumi.ComponentResource):
             ),
             user_task_timeout_ms=_MERGE_MILLISECONDS,
             suspend_task_after_num_failures=_FAILURES_TO_SUSPEND,
+            error_integration=self._args.errors,
             timezone="UTC",
             timestamp_input_format="AUTO",
             time_input_format="AUTO",

@@ -15,14 +15,10 @@ from snowflake.connector.errors import Error as SnowflakeError
 from sqlglot import TokenType, tokenize
 from sqlglot.errors import TokenError
 
-from infra.local.parts import LocalError, LocalStack
+from infra.local.parts import CONNECT_SECONDS, LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
 from infra.local.snowflake.part import connect
-from runtime.contract.aurora_sql import (
-    EXPORTER_ROLE,
-    admin_statements,
-    vault_admin_statements,
-)
+from runtime.contract.aurora_sql import EXPORTER_ROLE, setup_statements
 from runtime.contract.errors import ConfigError
 from runtime.contract.specs import TableSpec
 
@@ -56,7 +52,9 @@ def grant(
         LocalError: Aurora refuses.
     """
     try:
-        with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+        with closing(
+            psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+        ) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 return _grant(cursor, stack, list(specs), vault_user)
@@ -77,10 +75,7 @@ def _grant(
         cursor.execute("SELECT pg_catalog.to_regclass(%s)", (spec.source.sql,))
         (standing if cursor.fetchone()[0] else missing).append(spec)
     password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
-    for statement in (
-        *admin_statements(standing),
-        *vault_admin_statements(vault_user, password),
-    ):
+    for statement in setup_statements(standing, vault_user, password):
         cursor.execute(statement)
     kept = {(spec.source.schema, spec.source.name) for spec in standing}
     cursor.execute(_GRANTED, (EXPORTER_ROLE,))
@@ -146,7 +141,9 @@ def run(stack: LocalStack, where: str, statement: str) -> list[dict[str, Any]]:
 
 
 def _aurora(stack: LocalStack, statement: str) -> list[dict[str, Any]]:
-    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+    with closing(
+        psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+    ) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)

@@ -235,11 +235,9 @@ def _made_client(
     service: str, endpoint: str, key_id: str, secret: str, token: str | None
 ) -> Any:
     make: Any = _session.client
-    patience = Config(read_timeout=60, retries={"mode": "standard"})
-    if service == "lambda":
-        # A synchronous call lasts as long as the function may, and must not be
-        # sent twice.
-        patience = Config(read_timeout=330, retries={"total_max_attempts": 1})
+    # A synchronous call of a function lasts as long as that may, and must not be sent
+    # twice.
+    once = service == "lambda"
     return make(
         service,
         endpoint_url=endpoint,
@@ -247,9 +245,13 @@ def _made_client(
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
         aws_session_token=token,
-        config=patience.merge(
+        config=Config(
+            connect_timeout=3,
+            read_timeout=330 if once else 60,
+            retries={"total_max_attempts": 1} if once else {"mode": "standard"},
+            max_pool_connections=32,
             # No proxy of the surrounding environment stands before 127.0.0.1.
-            Config(connect_timeout=3, max_pool_connections=32, proxies={})
+            proxies={},
         ),
     )
 

@@ -142,13 +142,13 @@ def _running(argv: list[str], env: dict[str, str], preamble: str) -> Iterator[Du
             stderr=said,
             start_new_session=True,
         )
-        assert process.stdout is not None
+        output = cast(IO[bytes], process.stdout)
         try:
-            yield Dump(process.stdout, preamble, process, said)
+            yield Dump(output, preamble, process, said)
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()
+            output.close()
 
 
 def _database(source: str) -> tuple[str, dict[str, str], str, str]:
@@ -170,9 +170,10 @@ def _database(source: str) -> tuple[str, dict[str, str], str, str]:
             subject="source",
             remedy="dump it yourself and load the file",
         )
-    parts.setdefault("connect_timeout", _SECONDS)
     try:
-        with closing(psycopg2.connect(**parts)) as session:
+        with closing(
+            psycopg2.connect(**{"connect_timeout": _SECONDS, **parts})
+        ) as session:
             with session.cursor() as cursor:
                 cursor.execute("SHOW timezone")
                 zone = quote_ident(cursor.fetchone()[0], session)

@@ -17,7 +17,7 @@ from msgspec import Struct
 from infra.local.dump_source import Dump, opened
 from infra.local.dump_text import PIECE, DumpText, Rows
 from infra.local.exclusive import exclusive
-from infra.local.parts import LocalError, LocalStack
+from infra.local.parts import CONNECT_SECONDS, LocalError, LocalStack
 from infra.local.postgres import aurora_dsn
 from runtime.ops.suggest import list_tables
 
@@ -79,7 +79,12 @@ def load(stack: LocalStack, source: str, progress: Progress) -> Loaded:
         ConfigError: The source is neither.
         LocalError: It cannot be read, or the local Aurora refuses it.
     """
-    with exclusive(stack), closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+    with (
+        exclusive(stack),
+        closing(
+            psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+        ) as connection,
+    ):
         # The driver does not hear Ctrl-C while the server works: another thread waits.
         with opened(source) as dump, ThreadPoolExecutor(max_workers=1) as aside:
             done = aside.submit(_Load(connection, dump, progress).run)

@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 from runtime.contract.errors import ConfigError, SyncError
 
 HOST = "127.0.0.1"
+# A part that runs takes a connection at once.
+CONNECT_SECONDS = 10
 AWS_ACCOUNT = "111122223333"
 AWS_REGION = "eu-west-1"
 

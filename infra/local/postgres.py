@@ -20,8 +20,16 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
+from infra.local.aurora_extensions import make_extensions
 from infra.local.aws import package_folder
-from infra.local.parts import HOST, Command, LocalError, LocalStack, Part
+from infra.local.parts import (
+    CONNECT_SECONDS,
+    HOST,
+    Command,
+    LocalError,
+    LocalStack,
+    Part,
+)
 from infra.local.process_table import MARK, as_user
 
 DATABASE = "app"
@@ -57,7 +65,9 @@ def aurora_dsn(stack: LocalStack) -> str:
 
 def resource_id(stack: LocalStack) -> str:
     """Return what an Aurora cluster made of the same data would be told apart by."""
-    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+    with closing(
+        psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+    ) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SELECT system_identifier FROM pg_control_system()")
             ((number,),) = cursor.fetchall()
@@ -237,7 +247,8 @@ def _initialise(stack: LocalStack, data: Path) -> None:
 
 
 def _command(stack: LocalStack) -> Command:
-    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+    known = _SETTINGS | {"extension_control_path": make_extensions(home(stack))}
+    settings = [f"--{name}={value}" for name, value in known.items()]
     data = home(stack) / "data"
     port = stack.port("postgres")
     return Command(
@@ -251,21 +262,27 @@ def _command(stack: LocalStack) -> Command:
 
 def _is_ready(stack: LocalStack) -> bool:
     try:
-        psycopg2.connect(_dsn(stack, "postgres")).close()
+        psycopg2.connect(
+            _dsn(stack, "postgres"), connect_timeout=CONNECT_SECONDS
+        ).close()
     except psycopg2.OperationalError:
         return False
     return True
 
 
 def _bootstrap(stack: LocalStack) -> None:
-    with closing(psycopg2.connect(_dsn(stack, "postgres"))) as connection:
+    with closing(
+        psycopg2.connect(_dsn(stack, "postgres"), connect_timeout=CONNECT_SECONDS)
+    ) as connection:
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("SELECT 1 FROM PG_DATABASE WHERE datname = %s", (DATABASE,))
         if cursor.fetchone() is None:
             name = sql.Identifier(DATABASE)
             cursor.execute(sql.SQL("CREATE DATABASE {}").format(name))
-    with closing(psycopg2.connect(aurora_dsn(stack))) as connection:
+    with closing(
+        psycopg2.connect(aurora_dsn(stack), connect_timeout=CONNECT_SECONDS)
+    ) as connection:
         connection.cursor().execute(_AURORA_S3.read_text())
         connection.commit()
 

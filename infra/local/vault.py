@@ -26,6 +26,11 @@ def vault_client(stack: LocalStack) -> hvac.Client:
     return _client(stack, "vault", stack.secret("vault_root_token"))
 
 
+def deployer_client(stack: LocalStack) -> hvac.Client:
+    """Return a client with the rights of a deployment, and no others."""
+    return _client(stack, "vault", stack.fact("vault_deployer_token"))
+
+
 def unseal(stack: LocalStack) -> None:
     """Unseal Vault, as after `sys/seal` or a restart; no harm when it is open.
 

@@ -3,14 +3,18 @@
 Every policy that the program deploys is rendered from these rows, by the functions of
 `infra.policies` and `infra.resource_policies`; the policy pack refuses a statement that
 is no row, and docs/SECURITY.md shows the table. To add a permission, add its row to
-`roles` or `resources` and the test that it names; the tests of the table fail until
-that test fails without it.
+`roles`, `snowflake_roles` or `resources` and the test that it names; the tests of the
+table fail until that test fails without it.
 """
 
-from infra.permissions import resources, roles
+from infra.permissions import resources, roles, snowflake_roles
 from infra.permissions.row import Policy, Row
 
-ROWS: tuple[Row, ...] = (*roles.ROWS, *resources.ROWS)
+ROWS: tuple[Row, ...] = (
+    *roles.ROWS,
+    *snowflake_roles.ROWS,
+    *resources.ROWS,
+)
 
 
 def rows_of(policy: Policy) -> tuple[Row, ...]:

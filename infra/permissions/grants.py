@@ -61,8 +61,16 @@ GRANTS = (
         "loader",
         ("USAGE",),
         "INTEGRATION",
-        "{integration}",
+        "{lake_integration}",
         "stages read the lake through it",
+    ),
+    Grant(
+        "errors",
+        "loader",
+        ("USAGE",),
+        "INTEGRATION",
+        "{errors_integration}",
+        "pipes and tasks tell their errors through it",
     ),
     Grant(
         "warehouse",

@@ -81,11 +81,22 @@ def _fits_list(template: str, value: list[Any], bound: Bound) -> bool:
 
 
 def _fits_text(template: str, value: str, bound: Bound) -> bool:
-    """Whether a text is the template with names filled in, which hold no wildcard."""
+    """Whether a text is the template with names filled in, which hold no wildcard.
+
+    A name right before a wildcard ends within a word: `rule/*` would be everybody's.
+    """
     parts = _NAME.split(template)
     names = parts[1::2]
     pattern = "".join(
-        "([^*?{}]+)" if number % 2 else re.escape(part)
+        (
+            (
+                "([^*?{}]*[^*?{}/:])"
+                if parts[number + 1].startswith("*")
+                else "([^*?{}]+)"
+            )
+            if number % 2
+            else re.escape(part)
+        )
         for number, part in enumerate(parts)
     )
     match = re.fullmatch(pattern, value)

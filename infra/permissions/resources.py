@@ -1,9 +1,11 @@
 """What each resource accepts and from whom: the rows of resources."""
 
-from infra.permissions.row import Policy, Row, behaviour, graph
+from infra.permissions.row import DOCS, Policy, Row, behaviour, graph
 
 _ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
 _QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
+_TOPIC_POLICY = "aws:sns/topicPolicy:TopicPolicy"
+_PERMISSION = "aws:lambda/permission:Permission"
 BUCKET = Policy(
     name="bucket",
     who="The lake's bucket",
@@ -13,7 +15,12 @@ KEY = Policy(name="key", who="The lake's key", resource="aws:kms/key:Key")
 TOPIC = Policy(
     name="topic",
     who="The topic of new files",
-    resource="aws:sns/topicPolicy:TopicPolicy",
+    resource=_TOPIC_POLICY,
+)
+ALARM_TOPIC = Policy(
+    name="alarm-topic",
+    who="The topic of alarms and errors",
+    resource=_TOPIC_POLICY,
 )
 DEAD_LETTERS = Policy(
     name="dead-letters", who="The queue of given up events", resource=_QUEUE_POLICY
@@ -29,23 +36,33 @@ ENDPOINT = Policy(
 FUNCTION = Policy(
     name="function",
     who="The exporter's function, who may start it",
-    resource="aws:lambda/permission:Permission",
+    resource=_PERMISSION,
+    input="",
+)
+CHECKER = Policy(
+    name="checker-function",
+    who="The checker's function, who may start it",
+    resource=_PERMISSION,
     input="",
 )
 
-_DOCS = "https://docs.aws.amazon.com"
 _PLAIN_HTTP = {"Bool": {"aws:SecureTransport": "false"}}
 _OBJECTS = "{bucket_arn}/*"
 _METHOD = "s3:x-amz-server-side-encryption"
 _UNDER_OUR_KEY = "test_the_bucket_takes_objects_under_its_own_key_only"
 _REFUSES = "test_denials.py::test_the_bucket_refuses_what_its_policy_denies"
-_KEY_SERVES = "test_the_key_serves_this_log_group_and_this_buckets_events"
+_KEY_SERVES = "test_the_key_serves_this_stacks_logs_alarms_and_bucket"
 _THE_KEY = "in a key's policy `*` is the key itself"
 _FROM_BUCKET = {
     "StringEquals": {"aws:SourceAccount": "{account_id}"},
     "ArnLike": {"aws:SourceArn": "{bucket_arn}"},
 }
 _S3 = {"Service": "s3.amazonaws.com"}
+_FROM_ALARMS = {
+    "StringEquals": {"aws:SourceAccount": "{account_id}"},
+    "ArnLike": {"aws:SourceArn": "{alarms_arn}*"},
+}
+_ALARMS = {"Service": "cloudwatch.amazonaws.com"}
 _CONDITIONS_PAGE = (
     "IAM User Guide, reference_policies_elements_condition_operators.html"
 )
@@ -111,7 +128,7 @@ ROWS = (
         "mend it",
         principal={"AWS": "arn:aws:iam::{account_id}:root"},
         wide=_THE_KEY,
-        source=f"{_DOCS}/kms/latest/developerguide/key-policies.html",
+        source=f"{DOCS}/kms/latest/developerguide/key-policies.html",
     ),
     Row(
         KEY,
@@ -122,7 +139,18 @@ ROWS = (
         principal=_S3,
         conditions=_FROM_BUCKET,
         wide=_THE_KEY,
-        source=f"{_DOCS}/sns/latest/dg/sns-key-management.html",
+        source=f"{DOCS}/sns/latest/dg/sns-key-management.html",
+    ),
+    Row(
+        KEY,
+        "Alarms",
+        graph(_KEY_SERVES, "kms:Decrypt", "kms:GenerateDataKey"),
+        ("*",),
+        "Alarms publish to the encrypted topic",
+        principal=_ALARMS,
+        conditions=_FROM_ALARMS,
+        wide=_THE_KEY,
+        source=f"{DOCS}/sns/latest/dg/sns-key-management.html",
     ),
     Row(
         KEY,
@@ -136,13 +164,13 @@ ROWS = (
             "kms:ReEncrypt*",
         ),
         ("*",),
-        "The function's log is encrypted",
+        "The functions' logs are encrypted",
         principal={"Service": "logs.{region}.amazonaws.com"},
         conditions={
-            "ArnEquals": {"kms:EncryptionContext:aws:logs:arn": "{log_group_arn}"}
+            "ArnEquals": {"kms:EncryptionContext:aws:logs:arn": "{log_group_arns}"}
         },
         wide=f"{_THE_KEY}; CloudWatch Logs asks for the families of actions",
-        source=f"{_DOCS}/AmazonCloudWatch/latest/logs/" "encrypt-log-data-kms.html",
+        source=f"{DOCS}/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html",
     ),
     Row(
         TOPIC,
@@ -169,15 +197,28 @@ ROWS = (
         source="Snowflake's SYSTEM$GET_AWS_SNS_IAM_POLICY",
     ),
     Row(
-        TOPIC,
-        "TlsOnly",
-        graph("test_topic_and_queues_refuse_plain_http", "sns:Publish"),
+        ALARM_TOPIC,
+        "Alarms",
+        graph("test_alarms_publish_to_their_topic_and_nobody_else", "sns:Publish"),
         ("{topic_arn}",),
-        "Nothing is published in the clear",
-        principal="*",
-        conditions=_PLAIN_HTTP,
-        effect="Deny",
-        source=f"{_DOCS}/sns/latest/dg/sns-security-best-practices.html",
+        "This stack's alarms tell; Snowflake has a role for it",
+        principal=_ALARMS,
+        conditions=_FROM_ALARMS,
+        source="CloudWatch user guide, Notify_Users_Alarm_Changes",
+    ),
+    *(
+        Row(
+            policy,
+            "TlsOnly",
+            graph("test_topics_and_queues_refuse_plain_http", "sns:Publish"),
+            ("{topic_arn}",),
+            "Nothing is published in the clear",
+            principal="*",
+            conditions=_PLAIN_HTTP,
+            effect="Deny",
+            source=f"{DOCS}/sns/latest/dg/sns-security-best-practices.html",
+        )
+        for policy in (TOPIC, ALARM_TOPIC)
     ),
     # EventBridge tells the rule, whose ARN holds the account, and no account beside it.
     Row(
@@ -194,13 +235,13 @@ ROWS = (
         Row(
             policy,
             "TlsOnly",
-            graph("test_topic_and_queues_refuse_plain_http", "sqs:*"),
+            graph("test_topics_and_queues_refuse_plain_http", "sqs:*"),
             ("{queue_arn}",),
             "Nothing is sent or taken in the clear",
             principal="*",
             conditions=_PLAIN_HTTP,
             effect="Deny",
-            source=f"{_DOCS}/AWSSimpleQueueService/latest/"
+            source=f"{DOCS}/AWSSimpleQueueService/latest/"
             "SQSDeveloperGuide/sqs-security-best-practices.html",
         )
         for policy in (DEAD_LETTERS, LOAD_QUEUE)
@@ -231,6 +272,22 @@ ROWS = (
             "StringEquals": {"aws:SourceAccount": "{account_id}"},
             "ArnLike": {"aws:SourceArn": "{rules_arn}*"},
         },
-        source=f"{_DOCS}/lambda/latest/dg/access-control-resource-based.html",
+        source=f"{DOCS}/lambda/latest/dg/access-control-resource-based.html",
+    ),
+    Row(
+        CHECKER,
+        "Schedules",
+        graph(
+            "test_its_schedule_alone_starts_the_checker",
+            "lambda:InvokeFunction",
+        ),
+        ("{function_name}",),
+        "One rule starts the checker",
+        principal={"Service": "events.amazonaws.com"},
+        conditions={
+            "StringEquals": {"aws:SourceAccount": "{account_id}"},
+            "ArnLike": {"aws:SourceArn": "{rule_arn}"},
+        },
+        source=f"{DOCS}/lambda/latest/dg/access-control-resource-based.html",
     ),
 )

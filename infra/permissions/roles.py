@@ -1,49 +1,52 @@
-"""What each role may do and who may take it: the rows of identities."""
+"""What our own roles may do and who may take them: the rows of identities."""
 
-from infra.permissions.row import Policy, Row, behaviour, graph
+from infra.permissions.row import (
+    DOCS,
+    KEY_USE,
+    ROLE,
+    ROLE_POLICY,
+    Policy,
+    Row,
+    behaviour,
+    graph,
+    via,
+)
 
-_ROLE, _ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 AURORA_TRUST = Policy(
     name="aurora-trust",
     who="Who takes the cluster's role",
-    resource=_ROLE,
+    resource=ROLE,
     input="assumeRolePolicy",
 )
 AURORA = Policy(
-    name="aurora", who="The Aurora cluster, when it exports", resource=_ROLE_POLICY
-)
-SNOWFLAKE_TRUST = Policy(
-    name="snowflake-trust",
-    who="Who takes Snowflake's role",
-    resource=_ROLE,
-    input="assumeRolePolicy",
-)
-SNOWFLAKE = Policy(
-    name="snowflake", who="Snowflake, when it loads", resource=_ROLE_POLICY
+    name="aurora", who="The Aurora cluster, when it exports", resource=ROLE_POLICY
 )
 EXPORTER_TRUST = Policy(
     name="exporter-trust",
     who="Who takes the function's role",
-    resource=_ROLE,
+    resource=ROLE,
     input="assumeRolePolicy",
 )
-EXPORTER = Policy(name="exporter", who="The exporter's function", resource=_ROLE_POLICY)
+EXPORTER = Policy(name="exporter", who="The exporter's function", resource=ROLE_POLICY)
+CHECKER_TRUST = Policy(
+    name="checker-trust",
+    who="Who takes the checker's role",
+    resource=ROLE,
+    input="assumeRolePolicy",
+)
+CHECKER = Policy(name="checker", who="The checker's function", resource=ROLE_POLICY)
 VAULT = Policy(
     name="vault",
     who="The function's login at Vault",
     resource="vault:index/policy:Policy",
 )
 
-_DOCS = "https://docs.aws.amazon.com"
 _EXPORTER_STEP = "test_rights.py::test_without_one_right_of_the_exporter_its_step_fails"
-_READING = (
-    "test_reading_rights.py"
-    "::test_without_one_right_of_snowflake_what_it_reads_does_not_arrive"
-)
+_CHECKER_STEP = "test_alarms.py::test_without_a_right_the_checker_is_silent"
+_CHECKER_READS = "test_the_checker_reads_status_and_ledger_and_changes_nothing"
+_LAMBDA_ONLY = "test_the_functions_roles_are_trusted_to_lambda_only"
+_OWN_LOG = "test_the_functions_write_their_own_logs_only"
 _GIVING_BACK = "test_rights.py::test_what_cannot_be_given_back_fails_no_run"
-_KEY_USE = "test_the_key_is_used_through_s3_only"
-# The key may only be used through S3, not called directly.
-_VIA_S3 = {"StringEquals": {"kms:ViaService": ["s3.{region}.amazonaws.com"]}}
 _INTERFACES = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -52,7 +55,7 @@ _INTERFACES = (
     "ec2:DescribeSubnets",
     "ec2:UnassignPrivateIpAddresses",
 )
-_VPC_PAGE = f"{_DOCS}/lambda/latest/dg/configuration-vpc.html"
+_VPC_PAGE = f"{DOCS}/lambda/latest/dg/configuration-vpc.html"
 
 ROWS = (
     Row(
@@ -84,78 +87,21 @@ ROWS = (
     Row(
         AURORA,
         "EncryptExports",
-        graph(_KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
+        graph(KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
         ("{key_arn}",),
         "Files are encrypted; an upload in parts decrypts its own data key",
-        conditions=_VIA_S3,
-        source=f"{_DOCS}/AmazonS3/latest/userguide/mpuoverview.html",
-    ),
-    Row(
-        SNOWFLAKE_TRUST,
-        "Snowflake",
-        behaviour(_READING, "sts:AssumeRole"),
-        (),
-        "Snowflake's user takes the role, and only when it acts for our integration",
-        principal={"AWS": "{user_arn}"},
-        conditions={"StringEquals": {"sts:ExternalId": "{external_id}"}},
-        source="Snowflake's user guide, data-load-s3-config-storage-integration",
-    ),
-    Row(
-        SNOWFLAKE,
-        "ReadFiles",
-        behaviour(_READING, "s3:GetObject")
-        | graph(
-            "test_snowflake_reads_both_folders_and_writes_nothing",
-            "s3:GetObjectVersion",
-        ),
-        (
-            "{bucket_arn}/exports/{stack}/*",
-            "{bucket_arn}/manifests/{stack}/*",
-        ),
-        "Pipes load files and manifests",
-        source="Snowflake's user guide, data-load-s3-config-storage-integration",
-    ),
-    Row(
-        SNOWFLAKE,
-        "ListFiles",
-        behaviour(
-            "test_reading_rights.py"
-            "::test_without_listing_snowflake_finds_no_files_that_it_was_not_told_of",
-            "s3:ListBucket",
-        ),
-        ("{bucket_arn}",),
-        "A refresh finds files that no event told of",
-        conditions={
-            "StringLike": {"s3:prefix": ["exports/{stack}/*", "manifests/{stack}/*"]}
-        },
-    ),
-    Row(
-        SNOWFLAKE,
-        "FindBucket",
-        graph(
-            "test_snowflake_reads_both_folders_and_writes_nothing",
-            "s3:GetBucketLocation",
-        ),
-        ("{bucket_arn}",),
-        "Snowflake asks in which region the bucket is",
-    ),
-    Row(
-        SNOWFLAKE,
-        "DecryptFiles",
-        graph(_KEY_USE, "kms:Decrypt"),
-        ("{key_arn}",),
-        "What is read is encrypted",
-        conditions=_VIA_S3,
+        conditions=via("s3"),
+        source=f"{DOCS}/AmazonS3/latest/userguide/mpuoverview.html",
     ),
     Row(
         EXPORTER_TRUST,
         "Service",
-        graph("test_the_function_role_is_trusted_to_lambda_only", "sts:AssumeRole"),
+        graph(_LAMBDA_ONLY, "sts:AssumeRole"),
         (),
         "Lambda runs the function in the role; a function of another account cannot "
         "have it, because iam:PassRole passes roles of one's own account alone",
         principal={"Service": "lambda.amazonaws.com"},
-        source=f"{_DOCS}/IAM/latest/UserGuide/id_roles_use_passrole.html",
+        source=f"{DOCS}/IAM/latest/UserGuide/id_roles_use_passrole.html",
     ),
     Row(
         EXPORTER,
@@ -182,19 +128,15 @@ ROWS = (
     Row(
         EXPORTER,
         "EncryptManifests",
-        graph(_KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
+        graph(KEY_USE, "kms:GenerateDataKey", "kms:Decrypt"),
         ("{key_arn}",),
         "Manifests are encrypted like every object of the lake",
-        conditions=_VIA_S3,
+        conditions=via("s3"),
     ),
     Row(
         EXPORTER,
         "Logs",
-        graph(
-            "test_the_exporter_writes_its_own_log_only",
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-        ),
+        graph(_OWN_LOG, "logs:CreateLogStream", "logs:PutLogEvents"),
         ("{log_group_arn}:*",),
         "Lambda writes the function's log in the role's name",
     ),
@@ -238,6 +180,54 @@ ROWS = (
         conditions={"ArnEquals": {"lambda:SourceFunctionArn": "{function_arn}"}},
         effect="Deny",
         source=_VPC_PAGE,
+    ),
+    Row(
+        CHECKER_TRUST,
+        "Service",
+        graph(_LAMBDA_ONLY, "sts:AssumeRole"),
+        (),
+        "Lambda runs the checker in the role; as the function's, it is passed within "
+        "the account alone",
+        principal={"Service": "lambda.amazonaws.com"},
+        source=f"{DOCS}/IAM/latest/UserGuide/id_roles_use_passrole.html",
+    ),
+    Row(
+        CHECKER,
+        "Ledger",
+        behaviour(_CHECKER_STEP, "dynamodb:BatchGetItem"),
+        ("{ledger_arn}",),
+        "Lateness is judged by each table's state; nothing is changed",
+    ),
+    Row(
+        CHECKER,
+        "Status",
+        behaviour(_CHECKER_STEP, "s3:GetObject"),
+        ("{bucket_arn}/status/{stack}/*",),
+        "What Snowflake says of the tables",
+    ),
+    Row(
+        CHECKER,
+        "FindStatus",
+        graph(_CHECKER_READS, "s3:ListBucket"),
+        ("{bucket_arn}",),
+        "A status that is missing would else look like one that it may not read",
+        conditions={"StringLike": {"s3:prefix": ["status/{stack}/*"]}},
+    ),
+    Row(
+        CHECKER,
+        "DecryptStatus",
+        graph(KEY_USE, "kms:Decrypt"),
+        ("{key_arn}",),
+        "The status is encrypted like every object of the lake",
+        conditions=via("s3"),
+    ),
+    Row(
+        CHECKER,
+        "Logs",
+        graph(_OWN_LOG, "logs:CreateLogStream", "logs:PutLogEvents"),
+        ("{log_group_arn}:*",),
+        "Lambda writes the checker's log in the role's name; its metrics are lines of "
+        "it",
     ),
     Row(
         VAULT,

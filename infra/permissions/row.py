@@ -12,6 +12,11 @@ from typing import Any, Literal
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
+ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
+DOCS = "https://docs.aws.amazon.com"
+# The test that holds what every role may do with the lake's key.
+KEY_USE = "test_the_key_is_used_through_s3_only"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -52,6 +57,11 @@ def behaviour(test: str, *actions: str) -> dict[str, Held]:
 def graph(test: str, *actions: str) -> dict[str, Held]:
     """Return actions that a test of `tests/infra/test_policies.py` holds."""
     return dict.fromkeys(actions, Held("graph", f"infra/test_policies.py::{test}"))
+
+
+def via(service: str) -> dict[str, dict[str, list[str]]]:
+    """Return the condition that a key is used through a service, not called."""
+    return {"StringEquals": {"kms:ViaService": [service + ".{region}.amazonaws.com"]}}
 
 
 @dataclass(frozen=True)

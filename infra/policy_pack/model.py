@@ -51,11 +51,18 @@ class Rule:
         name: Its name; lower case with hyphens.
         description: What must hold.
         check: Says what is wrong with a resource.
+        exempt: Names of resources that need not hold it, and why.
     """
 
     name: str
     description: str
     check: Callable[[Resource], Iterator[str]]
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self, resource: Resource) -> Iterator[str]:
+        """Say what is wrong with a resource that must hold the rule."""
+        if resource.name not in self.exempt:
+            yield from self.check(resource)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +73,16 @@ class StackRule:
         name: Its name.
         description: What must hold.
         check: Says which resource is wrong, and what with it.
+        exempt: Names of resources that need not hold it, and why.
     """
 
     name: str
     description: str
     check: Callable[[Sequence[Resource]], Iterator[tuple[Resource, str]]]
+    exempt: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self, resources: Sequence[Resource]) -> Iterator[tuple[Resource, str]]:
+        """Say which of the resources that must hold the rule is wrong."""
+        for resource, problem in self.check(resources):
+            if resource.name not in self.exempt:
+                yield resource, problem

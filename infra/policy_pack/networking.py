@@ -82,6 +82,10 @@ RULES = (
         name="own-vpc",
         description="Nothing stands in a default VPC; functions stand in subnets",
         check=_own_vpc,
+        exempt={
+            "checker-function": "S3, DynamoDB and its log are all it needs, and it "
+            "watches over the network"
+        },
     ),
     Rule(
         name="groups-by-reference",

@@ -60,7 +60,7 @@ def _seen(resource: Any, needs: frozenset[str] = frozenset()) -> Resource:
 
 def _resource_policy(rule: Rule) -> Policy:
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        for problem in rule.check(_seen(args)):
+        for problem in rule.problems(_seen(args)):
             report(problem, None)
 
     return ResourceValidationPolicy(
@@ -77,7 +77,7 @@ def _stack_policy(rule: StackRule) -> Policy:
             _seen(each, frozenset(other.urn for other in each.dependencies))
             for each in args.resources
         ]
-        for resource, problem in rule.check(seen):
+        for resource, problem in rule.problems(seen):
             report(problem, resource.urn)
 
     return StackValidationPolicy(

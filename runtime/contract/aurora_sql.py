@@ -11,6 +11,9 @@ from runtime.contract.names import postgres_literal, quote_postgres
 from runtime.contract.specs import TableSpec
 
 EXPORTER_ROLE = "aurora_sync_exporter"
+# It brings aws_commons along.
+# Source: Amazon Aurora User Guide, postgresql-s3-export.html
+EXTENSION = "CREATE EXTENSION IF NOT EXISTS aws_s3 CASCADE"
 
 # The stamp of a transaction's snapshot: it totally orders what snapshots show.
 SNAPSHOT_STAMP = """(
@@ -93,3 +96,18 @@ def vault_admin_statements(user: str, password_sql: str) -> tuple[str, ...]:
         f"ALTER ROLE {admin} WITH LOGIN CREATEROLE PASSWORD {password_sql}",
         f"GRANT {role} TO {admin} WITH ADMIN OPTION",
     )
+
+
+def setup_statements(
+    specs: Iterable[TableSpec], vault_user: str | None, password_sql: str
+) -> tuple[str, ...]:
+    """Return all that an administrator runs on Aurora, once and for new tables.
+
+    Args:
+        specs: The tables that may be read; they must exist.
+        vault_user: Name of Vault's own database user; None when Vault's connection
+            exists, and with it a user that somebody else has made.
+        password_sql: That user's password, quoted by the caller.
+    """
+    vault = vault_admin_statements(vault_user, password_sql) if vault_user else ()
+    return (EXTENSION, *admin_statements(specs), *vault)

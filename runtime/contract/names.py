@@ -128,6 +128,18 @@ class SourceName:
         return f"{safe[:80]}-{digest}"
 
 
+def ascii_name(stored: str) -> str:
+    """Return a stored Snowflake name in letters that every service takes, still unique.
+
+    A dimension of CloudWatch is ASCII.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_.$-]+", "-", stored)
+    if safe == stored and len(stored) <= 64:
+        return stored
+    digest = hashlib.sha256(stored.encode()).hexdigest()[:8]
+    return f"{safe[:55]}-{digest}"
+
+
 def _unquote(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
 

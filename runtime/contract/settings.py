@@ -1,9 +1,10 @@
-"""Settings of the deployed exporter: the program writes them, the Lambda reads them.
+"""Settings of the deployed functions: the program writes them, the Lambda reads them.
 
 They travel as environment variables, one per field, and hold no secret.
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 from msgspec import Struct, ValidationError, convert
 from msgspec.structs import asdict, fields
@@ -11,10 +12,61 @@ from msgspec.structs import asdict, fields
 from runtime.contract.errors import ConfigError
 
 HANDLER = "runtime.exporter.handler.handle"
-METRICS_NAMESPACE = "AuroraSync"
+CHECKER = "runtime.checker.handler.handle"
 
 
-class ExporterSettings(Struct, frozen=True, kw_only=True):
+class _Settings(Struct, frozen=True, kw_only=True):
+    def to_env(self) -> dict[str, str]:
+        """Render as environment variables, SYNC_ before each upper-case name."""
+        return {
+            f"SYNC_{key.upper()}": str(value) for key, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read the variables that `to_env` wrote.
+
+        Raises:
+            ConfigError: When one is missing or has the wrong form.
+        """
+        raw = {
+            field.name: env[f"SYNC_{field.name.upper()}"]
+            for field in fields(cls)
+            if f"SYNC_{field.name.upper()}" in env
+        }
+        try:
+            return convert(raw, cls, strict=False)
+        except ValidationError as error:
+            raise ConfigError(
+                f"environment of the function is incomplete or wrong: {error}",
+                subject="SYNC_ variables",
+                remedy="deploy the function again",
+            ) from error
+
+
+class CheckerSettings(_Settings, frozen=True, kw_only=True):
+    """What the checker must know of its surroundings.
+
+    Attributes:
+        stack: Name of the deployment.
+        region: Region of bucket and ledger.
+        bucket: Bucket in which Snowflake's status stands.
+        ledger_table: DynamoDB table of the ledger.
+        heartbeat_seconds: Longest silence between two manifests of a table.
+        status_minutes: How often Snowflake writes the status.
+        log_level: Level of the JSON log.
+    """
+
+    stack: str
+    region: str
+    bucket: str
+    ledger_table: str
+    heartbeat_seconds: int = 3600
+    status_minutes: int = 15
+    log_level: str = "INFO"
+
+
+class ExporterSettings(_Settings, frozen=True, kw_only=True):
     """What the exporter must know of its surroundings.
 
     Attributes:
@@ -76,30 +128,3 @@ class ExporterSettings(Struct, frozen=True, kw_only=True):
     brake_connections_percent: int = 80
     heartbeat_seconds: int = 3600
     log_level: str = "INFO"
-
-    def to_env(self) -> dict[str, str]:
-        """Render as environment variables, SYNC_ before each upper-case name."""
-        return {
-            f"SYNC_{key.upper()}": str(value) for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "ExporterSettings":
-        """Read the variables that `to_env` wrote.
-
-        Raises:
-            ConfigError: When one is missing or has the wrong form.
-        """
-        raw = {
-            field.name: env[f"SYNC_{field.name.upper()}"]
-            for field in fields(cls)
-            if f"SYNC_{field.name.upper()}" in env
-        }
-        try:
-            return convert(raw, cls, strict=False)
-        except ValidationError as error:
-            raise ConfigError(
-                f"environment of the function is incomplete or wrong: {error}",
-                subject="SYNC_ variables",
-                remedy="deploy the function again",
-            ) from error

@@ -60,10 +60,13 @@ class SnowflakeObjects:
 
     exports_stage: str = "EXPORTS"
     manifests_stage: str = "MANIFESTS"
-    manifests_pipe: str = "MANIFESTS_PIPE"
+    # Versions of a pipe add a digest of their COPY.
+    manifests_pipes: str = "MANIFESTS_PIPE"
+    status_stage: str = "STATUS"
     # No table's object has such a name: theirs have two underscores within.
     sweep_stream: str = "MANIFESTS_STREAM"
     sweep_task: str = "SWEEP"
+    status_task: str = "STATUS"
 
     def qualified(self, schema: str, name: str) -> str:
         """Return the full, quoted name of an object."""
@@ -86,8 +89,8 @@ class SnowflakeObjects:
         """Return the stored name of a table's object in the landing schema."""
         return landing_name(table.spec.source) + suffix
 
-    def pipe(self, table: Table) -> str:
-        """Return the stored name of a table's pipe."""
+    def pipes(self, table: Table) -> str:
+        """Return what the names of all versions of a table's pipe begin with."""
         return self.landing(table, "_PIPE")
 
     def stream(self, table: Table) -> str:
@@ -111,7 +114,13 @@ class SnowflakeObjects:
         return {
             self.exports_stage: f"s3://{bucket}/exports/{self.stack}/",
             self.manifests_stage: f"s3://{bucket}/manifests/{self.stack}/",
+            self.status_stage: f"s3://{bucket}/{status_folder(self.stack)}",
         }
+
+
+def status_folder(stack: str) -> str:
+    """Return the folder of the bucket that Snowflake writes a stack's status to."""
+    return f"status/{stack}/"
 
 
 def landing_name(source: SourceName) -> str:

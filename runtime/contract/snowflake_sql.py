@@ -1,12 +1,11 @@
-"""Every Snowflake statement the sync deploys, rendered from a table.
+"""The merge: the task that each table has in Snowflake, rendered from the table.
 
-Rows land as text, by position. One task per table reads its stream and, in one
+Rows land as text, by position. The task reads its stream and, in one
 transaction, quarantines what does not cast, writes a receipt per file and merges.
 The stamp in a file's name orders versions: a row is only ever replaced by a higher
 one, whatever order files load in.
 """
 
-from runtime.contract.dialect import DIALECT, MANIFEST_FORMAT
 from runtime.contract.names import literal, quote_snowflake_column
 from runtime.contract.snowflake_cleaning import clear_landing
 from runtime.contract.snowflake_deletes import (
@@ -17,7 +16,6 @@ from runtime.contract.snowflake_deletes import (
 from runtime.contract.snowflake_names import (
     FILE_RECEIPTS,
     LANDING,
-    MANIFESTS,
     QUARANTINE,
     SYNC,
     SnowflakeObjects,
@@ -25,42 +23,6 @@ from runtime.contract.snowflake_names import (
 from runtime.contract.snowflake_typed import judged, typed_rows, winner
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
-
-
-def copy_statement(objects: SnowflakeObjects, table: Table) -> str:
-    """Render the COPY of a table's pipe."""
-    landing = objects.qualified(LANDING, objects.landing(table))
-    stage = objects.qualified(LANDING, objects.exports_stage)
-    places = range(1, table.contract.width + 1)
-    columns = ", ".join(
-        ["file_name", "file_row", "loaded_at"] + [f"c{p}" for p in places]
-    )
-    values = ", ".join(f"t.${place}" for place in places)
-    return (
-        f"COPY INTO {landing} ({columns})\n"
-        "FROM (\n"
-        "  SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, "
-        f"METADATA$START_SCAN_TIME, {values}\n"
-        f"  FROM @{stage}/{table.spec.source.slug}/ t\n"
-        ")\n"
-        f"FILE_FORMAT = ({DIALECT.copy_format})\n"
-        "ON_ERROR = SKIP_FILE"
-    )
-
-
-def manifest_copy_statement(objects: SnowflakeObjects) -> str:
-    """Render the COPY of the pipe that loads the manifests of all tables."""
-    landing = objects.qualified(SYNC, MANIFESTS)
-    stage = objects.qualified(LANDING, objects.manifests_stage)
-    return (
-        f"COPY INTO {landing} (file_name, loaded_at, body)\n"
-        "FROM (\n"
-        "  SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1\n"
-        f"  FROM @{stage}/ t\n"
-        ")\n"
-        f"FILE_FORMAT = ({MANIFEST_FORMAT})\n"
-        "ON_ERROR = SKIP_FILE"
-    )
 
 
 def task_condition(objects: SnowflakeObjects, table: Table) -> str:

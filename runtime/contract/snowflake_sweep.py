@@ -153,8 +153,8 @@ def _file_copy(objects: SnowflakeObjects) -> str:
                 "METADATA$START_SCAN_TIME, t.$"
             ),
             f"ARRAY_TO_STRING({places}, ', t.$')",
-            _from_stage(objects, objects.exports_stage, DIALECT.copy_format),
-            _file(f"exports/{objects.stack}/", "f.file_name"),
+            _from_stage(objects, objects.exports_stage),
+            _file(f"exports/{objects.stack}/", "f.file_name", DIALECT.copy_format),
         )
     )
 
@@ -167,21 +167,20 @@ def _manifest_copy(objects: SnowflakeObjects) -> str:
                 f"COPY INTO {landing} (file_name, loaded_at, body) FROM ("
                 "SELECT METADATA$FILENAME, METADATA$START_SCAN_TIME, t.$1"
             ),
-            _from_stage(objects, objects.manifests_stage, MANIFEST_FORMAT),
-            _file(f"manifests/{objects.stack}/", "g.file_name"),
+            _from_stage(objects, objects.manifests_stage),
+            _file(f"manifests/{objects.stack}/", "g.file_name", MANIFEST_FORMAT),
         )
     )
 
 
-def _from_stage(objects: SnowflakeObjects, stage: str, file_format: str) -> str:
-    return literal(
-        f" FROM @{objects.qualified(LANDING, stage)}/ t) "
-        f"FILE_FORMAT = ({file_format}) ON_ERROR = ABORT_STATEMENT "
-    )
+def _from_stage(objects: SnowflakeObjects, stage: str) -> str:
+    return literal(f" FROM @{objects.qualified(LANDING, stage)}/ t) ")
 
 
-def _file(folder: str, name: str) -> str:
-    return f"'FILES = (''' || SUBSTR({name}, {len(folder) + 1}) || ''') FORCE = TRUE'"
+def _file(folder: str, name: str, file_format: str) -> str:
+    options = f"FILE_FORMAT = ({file_format}) ON_ERROR = ABORT_STATEMENT FORCE = TRUE"
+    opened, closed = literal("FILES = ('"), literal(f"') {options}")
+    return f"{opened} || SUBSTR({name}, {len(folder) + 1}) || {closed}"
 
 
 def sweep_condition(objects: SnowflakeObjects) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from runtime.contract.columns import Column, Mask, Misfit, Name
-from runtime.contract.names import SourceName, snowflake_name
+from runtime.contract.names import SourceName, ascii_name, snowflake_name
 
 
 class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -210,6 +210,11 @@ class TableSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     @property
+    def group(self) -> str:
+        """What the table's metrics and alarms are summed up by: its target's schema."""
+        return ascii_name(self.target[0])
+
+    @property
     def schedule_expression(self) -> str:
         """The schedule as EventBridge reads it."""
         shorthand = {"hourly": "rate(1 hour)", "daily": "rate(1 day)"}
@@ -250,6 +255,17 @@ class TableContract(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """Return the live column of that source name."""
         return next((c for _, c in self.live if c.name == name), None)
 
+    def present(self, name: str | None) -> Column:
+        """Return the live column that a checked spec names.
+
+        Raises:
+            LookupError: There is none, which the loader does not let happen.
+        """
+        found = self.column(name or "")
+        if found is None:
+            raise LookupError(f"the contract has no live column {name!r}")
+        return found
+
 
 class Table(Struct, frozen=True, kw_only=True, dict=True):
     """A spec with its contract: everything about one table."""
@@ -271,6 +287,4 @@ class Table(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def watermark(self) -> Column:
         """The watermark column, which a table of mode full may lack."""
-        found = self.contract.column(self.spec.watermark_col or "")
-        assert found is not None  # the loader refuses such a contract
-        return found
+        return self.contract.present(self.spec.watermark_col)

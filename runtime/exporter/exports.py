@@ -11,7 +11,7 @@ import msgspec
 from psycopg2 import sql
 
 from runtime.contract.aurora_sql import full_stamp
-from runtime.contract.errors import SourceUnavailableError
+from runtime.contract.errors import ExportError, SourceUnavailableError
 from runtime.contract.names import LakeKeys
 from runtime.contract.records import ExportedFile, LedgerState, Manifest, Mode
 from runtime.contract.settings import ExporterSettings
@@ -164,7 +164,12 @@ class Exports:
         ).format(sql.Literal(body), sql.Identifier(source.schema, source.name), newer)
         with self._snapshot() as relation:
             file = self._written(query, relation, 1, "s000000")
-        assert file is not None  # one row
+        if file is None:
+            raise ExportError(
+                "Aurora exported a seal without its one row",
+                subject=f"table {source}",
+                remedy="nothing; the next reconcile seals anew",
+            )
         return file
 
     def manifest(

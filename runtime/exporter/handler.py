@@ -1,6 +1,7 @@
 """Lambda entry: read the event or message, run one table, report. Nothing else."""
 
 import os
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -8,20 +9,21 @@ from typing import Annotated, Any
 
 import boto3
 import msgspec
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
 from botocore.config import Config
+from ulid import ULID
 
+from runtime.contract import metrics
 from runtime.contract.errors import (
     ConfigError,
     LeaseHeldError,
     QueueError,
     SyncError,
 )
-from runtime.contract.loader import load_tables
+from runtime.contract.loader import DeployedTables
 from runtime.contract.names import SourceName
 from runtime.contract.records import MOST_KEYS, RunResult
-from runtime.contract.settings import METRICS_NAMESPACE, ExporterSettings
+from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.exporter.credentials import AwsKeys
 from runtime.exporter.load_queue import LoadQueue, Message
@@ -33,7 +35,6 @@ CONFIG_FILE = Path(__file__).parents[2] / "config" / "sync_config.json"
 PLANNED_SHARE = 0.8
 
 logger = Logger(service="aurora-sync", use_rfc3339=True)
-metrics = Metrics(namespace=METRICS_NAMESPACE, service="exporter")
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +61,6 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     report_errors: bool = False
 
 
-@metrics.log_metrics
 def handle(event: Any, context: Any) -> dict[str, Any]:
     """Run one sync of the table that the event names.
 
@@ -77,7 +77,9 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
     if record := _message(event):
         return _take(record, context)
     request = _request(event)
-    logger.append_keys(table=request.table, request_id=context.aws_request_id)
+    # One identity from here to Snowflake's receipts; Lambda's own id ends with its log.
+    run, table = str(ULID()), None
+    logger.append_keys(table=request.table, request_id=context.aws_request_id, run=run)
     try:
         table = _table(request.table)
         result = run_table(
@@ -90,10 +92,11 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
             request.backfill,
             # People who wait ask as often as they like.
             counted=not request.report_errors,
+            run=run,
         )
     except SyncError as error:
-        return _failed(request, error)
-    _measure(result)
+        return _failed(request, error, table, run)
+    _measure(table, result)
     logger.info("run ended", extra={"result": msgspec.to_builtins(result)})
     return _plain(result)
 
@@ -118,22 +121,33 @@ def _message(event: Any) -> dict[str, Any] | None:
 def _take(record: dict[str, Any], context: Any) -> dict[str, Any]:
     """Do what a message of the load queue asks for; the queue's batches are of one."""
     message = msgspec.json.decode(record["body"], type=Message)
-    logger.append_keys(table=message.table, request_id=context.aws_request_id)
+    run, received = str(ULID()), int(record["attributes"]["ApproximateReceiveCount"])
+    logger.append_keys(
+        table=message.table,
+        request_id=context.aws_request_id,
+        run=run,
+        sent_by=message.run,
+        plan=message.plan,
+        chunk=message.chunk,
+    )
     table = _tables().get(SourceName.parse(message.table))
     if table is None:
         logger.info("message of a table that is no longer deployed")
         return {}
+    if received > 1:
+        _publish(table, run, {"ChunksRetried": 1})
     around = _surroundings()
     try:
-        result = take(table, around, _seconds(context), message)
+        result = take(table, around, _seconds(context), message, run)
     except SyncError as error:
-        received = int(record["attributes"]["ApproximateReceiveCount"])
         with suppress(QueueError):
             around.queue.retry_soon(record["receiptHandle"], received)
-        return _failed(Event(table=message.table), error)
-    logger.info("message ended", extra={"chunk": message.chunk})
+        return _failed(Event(table=message.table), error, table, run)
+    logger.info("message ended", extra={"received": received})
     if result is not None:
-        _measure(result)
+        _measure(table, result)
+        # A run of its own, which commits what chunks have exported.
+        logger.info("run ended", extra={"result": msgspec.to_builtins(result)})
     return {}
 
 
@@ -141,7 +155,6 @@ def _request(event: Any) -> Event:
     try:
         return msgspec.convert(event, Event)
     except msgspec.ValidationError as error:
-        metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=1)
         raise ConfigError(
             f"is not a request for a run ({error})",
             subject="event",
@@ -151,34 +164,54 @@ def _request(event: Any) -> Event:
         ) from error
 
 
-def _failed(request: Event, error: SyncError) -> dict[str, Any]:
+def _failed(
+    request: Event, error: SyncError, table: Table | None, run: str
+) -> dict[str, Any]:
+    held = isinstance(error, LeaseHeldError)
     first_time = isinstance(error, LeaseHeldError) and error.times < 2
-    metrics.add_dimension(name="table", value=request.table)
-    metrics.add_metric(name="RunsFailed", unit=MetricUnit.Count, value=not first_time)
+    if table is not None:
+        _publish(table, run, {"RunsFailed": not first_time, "LeaseHeld": held})
     logger.error("run failed", extra={"error": error.as_dict()})
     if request.report_errors:
         return _plain(
-            RunResult(status="failed", table=request.table, error=error.as_dict())
+            RunResult(
+                status="failed", table=request.table, run=run, error=error.as_dict()
+            )
         )
     if first_time:
         return _plain(
-            RunResult(status="busy", table=request.table, error=error.as_dict())
+            RunResult(
+                status="busy", table=request.table, run=run, error=error.as_dict()
+            )
         )
     raise error
 
 
-def _measure(result: RunResult) -> None:
-    metrics.add_dimension(name="table", value=result.table)
-    for name, unit, value in (
-        ("RunsFailed", MetricUnit.Count, 0),
-        ("RowsExported", MetricUnit.Count, result.rows_exported),
-        ("BytesExported", MetricUnit.Bytes, result.bytes),
-        ("RunSeconds", MetricUnit.Seconds, result.seconds),
-        ("HeldTooLong", MetricUnit.Count, bool((result.held_by or {}).get("too_long"))),
-        ("LookbackUsed", MetricUnit.Percent, 100 * result.lookback_used),
-        ("DriftedColumns", MetricUnit.Count, len(result.drift)),
-    ):
-        metrics.add_metric(name=name, unit=unit, value=value)
+def _measure(table: Table, result: RunResult) -> None:
+    values = {
+        "RunsFailed": 0,
+        "RowsExported": result.rows_exported,
+        "BytesExported": result.bytes,
+        "RunSeconds": result.seconds,
+        "LeaseHeld": 0,
+        "HoldbackSeconds": (result.held_by or {}).get("age_seconds", 0),
+        "LateRows": result.late_rows,
+        "LookbackUsed": 100 * result.lookback_used,
+        "RowsWithoutWatermark": result.null_rows or 0,
+    }
+    _publish(table, result.run, values, mode=result.mode, seq=result.seq)
+
+
+def _publish(table: Table, run: str, values: dict[str, Any], **more: Any) -> None:
+    """Print values where CloudWatch finds them."""
+    stack, spec = os.environ.get("SYNC_STACK"), table.spec
+    if stack is None:
+        # The error of the environment is what has to be told.
+        return
+    numbers = {name: float(value) for name, value in values.items()}
+    more |= {"table": str(spec.source), "run": run}
+    now = int(time.time() * 1000)
+    print(metrics.line(stack, spec.group, numbers, now, **more), flush=True)
 
 
 def _plain(result: RunResult) -> dict[str, Any]:
@@ -187,8 +220,8 @@ def _plain(result: RunResult) -> dict[str, Any]:
 
 
 @cache
-def _tables() -> dict[SourceName, Table]:
-    return {table.spec.source: table for table in load_tables(CONFIG_FILE)}
+def _tables() -> DeployedTables:
+    return DeployedTables(CONFIG_FILE)
 
 
 def _table(name: str) -> Table:

@@ -26,12 +26,15 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
         plan: Identity of the load.
         chunk: Number of the chunk in it.
         contract: Fingerprint of the columns that the load is of.
+        run: Run that has sent it; of a message of an operator or a worker it may be
+            empty.
     """
 
     table: str
     plan: str = ""
     chunk: int | None = None
     contract: str = ""
+    run: str = ""
 
 
 class LoadQueue:

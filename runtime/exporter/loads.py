@@ -16,7 +16,6 @@ import msgspec
 from ulid import ULID
 
 from runtime.contract.records import ExportedFile
-from runtime.contract.specs import Table
 from runtime.exporter.chunks import MOST_CHUNKS, Plan
 from runtime.exporter.exports import Exports, RewrittenError
 from runtime.exporter.ledger import Lease, Ledger
@@ -148,7 +147,7 @@ class Loads:
             queued_at=0,
         )
         self.lease.save(**{plan.place: plan.to_ledger()})
-        self.queue.send([Message(table=table)])
+        self.queue.send([Message(table=table, run=self.exports.run)])
         return plan
 
     def _sent(self, plan: Plan, done: dict[int, ExportedFile | None]) -> Plan:
@@ -159,7 +158,13 @@ class Loads:
         table = str(self.exports.table.spec.source)
         self.queue.send(
             [
-                Message(table=table, plan=plan.id, chunk=n, contract=plan.contract)
+                Message(
+                    table=table,
+                    plan=plan.id,
+                    chunk=n,
+                    contract=plan.contract,
+                    run=self.exports.run,
+                )
                 for n in sorted(missing)
             ]
         )
@@ -171,7 +176,7 @@ class Loads:
         """Whether a load waits now; if so, a message is on its way to look again."""
         waits = self.lease.state.waits_until > time.time()
         if not waits and (reason := strain(self.exports)):
-            hold_back(self.lease.ledger, self.queue, self.exports.table, reason)
+            hold_back(self.lease.ledger, self.queue, self.exports, reason)
             waits = True
         if waits and not plan.chunks:
             # Who looks again finds what waits, and begins nothing else.
@@ -179,7 +184,8 @@ class Loads:
         return waits
 
 
-def hold_back(ledger: Ledger, queue: LoadQueue, table: Table, reason: str) -> None:
+def hold_back(ledger: Ledger, queue: LoadQueue, by: Exports, reason: str) -> None:
     """Let a table's loads wait; whoever says so first sends who looks again."""
     if ledger.hold_back(reason, BRAKE_SECONDS):
-        queue.send([Message(table=str(table.spec.source))], BRAKE_SECONDS + 1)
+        again = Message(table=str(by.table.spec.source), run=by.run)
+        queue.send([again], BRAKE_SECONDS + 1)

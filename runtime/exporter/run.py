@@ -113,6 +113,7 @@ def run_table(
     backfill: str | None = None,
     counted: bool = True,
     begins: bool = True,
+    run: str = "",
 ) -> RunResult:
     """Sync one table once.
 
@@ -127,6 +128,7 @@ def run_table(
         backfill: Condition of rows to export again; empty for all, None for no wish.
         counted: Whether a lease that is held counts: see `Ledger.lease`.
         begins: Whether to begin what is due, beside bringing on what is under way.
+        run: Identity of the attempt, a ULID; by default a new one.
 
     Returns:
         What was exported and committed.
@@ -134,7 +136,7 @@ def run_table(
     Raises:
         SyncError: When the run failed; nothing that counts has been changed.
     """
-    settings, run = around.settings, str(ULID())
+    settings, run = around.settings, run or str(ULID())
     keys = LakeKeys(stack=settings.stack, table=table.spec.source)
     ledger = around.ledger(table)
     lake = Lake(around.s3, settings.bucket, settings.kms_key_arn, keys)

@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from runtime.contract.errors import SourceError
+from runtime.contract.names import quote_postgres
 from runtime.contract.specs import Table
 
 Candidate = dict[str, Any]
@@ -94,11 +95,12 @@ def check(table: Table, read: dict[str, Any]) -> str:
             remedy=f"run ALTER SEQUENCE {name} CACHE 1 and let its sessions reconnect",
         )
     if read["value"] is None:
+        role = quote_postgres(EXPORTER_ROLE)
         raise SourceError(
             "the exporter's role may not read the sequence of the watermark",
             subject=subject,
             got=name,
-            remedy=f'run GRANT SELECT ON SEQUENCE {name} TO "{EXPORTER_ROLE}"',
+            remedy=f"run GRANT SELECT ON SEQUENCE {name} TO {role}",
         )
     return str(read["value"])
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
 from msgspec import Struct
 from psycopg2 import sql
 
@@ -23,11 +22,11 @@ from runtime.contract.records import ExportedFile
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
+from runtime.exporter.connecting import connect
 from runtime.exporter.credentials import DatabaseUser
 from runtime.exporter.drift import compare
 from runtime.exporter.source_errors import TooLargeError, told
 
-CONNECT_SECONDS = 10
 LOCK_SECONDS = 30
 
 _OPEN = sql.SQL("""
@@ -110,24 +109,9 @@ class Source:
     ) -> None:
         self._settings = settings
         self._deadline = deadline
-        where = f"{settings.aurora_host}:{settings.aurora_port}"
-        with told(f"Aurora {where}/{settings.aurora_database}"):
-            self._connection = psycopg2.connect(
-                host=settings.aurora_host,
-                port=settings.aurora_port,
-                dbname=settings.aurora_database,
-                user=user.name,
-                password=user.password,
-                sslmode=settings.aurora_sslmode,
-                sslrootcert=settings.aurora_sslrootcert or None,
-                connect_timeout=CONNECT_SECONDS,
-                application_name=application_name[:63],
-                keepalives_idle=30,
-                tcp_user_timeout=60_000,
-                options=self._options(),
-            )
-            self._connection.autocommit = True
-            self.cursor: Any = self._connection.cursor()
+        self._connection = connect(settings, user, application_name, self._options())
+        self._connection.autocommit = True
+        self.cursor: Any = self._connection.cursor()
 
     def _options(self) -> str:
         """Session settings in the start-up packet: no round trip of their own.

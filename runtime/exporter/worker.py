@@ -24,7 +24,11 @@ _LATER_SECONDS = 20
 
 
 def take(
-    table: Table, around: Surroundings, seconds: float, message: Message
+    table: Table,
+    around: Surroundings,
+    seconds: float,
+    message: Message,
+    run: str = "",
 ) -> RunResult | None:
     """Do what a message asks for.
 
@@ -33,6 +37,8 @@ def take(
         around: Settings and clients.
         seconds: Time to plan for.
         message: The message.
+        run: Identity of the attempt at its chunk, a ULID; by default a new one. What
+            commits it is a run of its own.
 
     Returns:
         What a run has answered; None when none was needed.
@@ -41,20 +47,21 @@ def take(
         SyncError: When it failed, and the message should come again.
     """
     deadline = time.monotonic() + seconds
-    if message.chunk is not None and not _export(table, around, seconds, message):
+    run = run or str(ULID())
+    if message.chunk is not None and not _export(table, around, seconds, message, run):
         return None
     try:
         left = deadline - time.monotonic()
         return run_table(table, around, left, counted=False, begins=False)
     except LeaseHeldError:
         # Who holds it may not have seen what has just been finished.
-        later = Message(table=message.table)
+        later = Message(table=message.table, run=run)
         around.queue.send([later], _LATER_SECONDS)
         return None
 
 
 def _export(
-    table: Table, around: Surroundings, seconds: float, message: Message
+    table: Table, around: Surroundings, seconds: float, message: Message, run: str
 ) -> bool:
     """Export a chunk if that is still wanted; tell whether a run is due now."""
     ledger, number = around.ledger(table), message.chunk or 0
@@ -73,12 +80,12 @@ def _export(
     if plan is None or (plan.braked and state.waits_until > time.time()):
         return False
     if not ledger.is_finished(plan.id, number):
-        run, part = str(ULID()), f"#{plan.id}#{number}"
+        part = f"#{plan.id}#{number}"
         with noting(ledger, run):
             with exporting(table, around, run, state, seconds, part, fence) as exports:
                 result = _result(exports, plan, number)
             if isinstance(result, str):
-                hold_back(ledger, around.queue, table, result)
+                hold_back(ledger, around.queue, exports, result)
                 return False
             if result is None:
                 return False

@@ -160,8 +160,7 @@ def unmarked(table: Table) -> str:
     """Return the source's condition of rows that no column marks as deleted."""
     if table.spec.deletes != "soft_column":
         return "TRUE"
-    mark = table.contract.column(table.spec.deleted_col or "")
-    assert mark is not None  # the loader refuses such a contract
+    mark = table.contract.present(table.spec.deleted_col)
     empty = "IS NOT TRUE" if mark.plain_type == "boolean" else "IS NULL"
     return f"{quote_postgres(mark.name)} {empty}"
 

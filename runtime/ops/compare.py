@@ -148,14 +148,13 @@ def compare(
     """
     left, right = next(source, None), next(target, None)
     while left is not None or right is not None:
-        if right is None or (left is not None and left.order < right.order):
-            assert left is not None
+        if left is not None and (right is None or left.order < right.order):
             _only_source(found, left, key)
             left = next(source, None)
-        elif left is None or right.order < left.order:
+        elif right is not None and (left is None or right.order < left.order):
             _only_target(found, right, key)
             right = next(target, None)
-        else:
+        elif left is not None and right is not None:
             _both(found, left, right, key, valued)
             left, right = next(source, None), next(target, None)
 

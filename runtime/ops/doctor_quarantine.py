@@ -5,10 +5,10 @@ from typing import Any
 
 from psycopg2 import sql
 
-from runtime.contract.names import literal, quote_postgres, quote_snowflake_column
-from runtime.contract.snowflake_names import LANDING, QUARANTINE, SYNC
+from runtime.contract.names import literal, quote_postgres
+from runtime.contract.snowflake_names import QUARANTINE, SYNC
+from runtime.contract.snowflake_status import waiting_rows
 from runtime.contract.specs import Table
-from runtime.contract.type_map import rule_for
 from runtime.ops.doctor_source import asking
 from runtime.ops.findings import Report
 from runtime.ops.warehouse import Warehouse
@@ -39,20 +39,10 @@ def examine_quarantine(
 
 def _waiting(warehouse: Warehouse, table: Table) -> list[tuple[str, ...]]:
     """Return the keys, as texts, that no newer version has replaced in the target."""
-    objects = warehouse.objects
     texts = ", ".join(f"l.c{place}" for place, _ in table.keys)
-    keys = " AND ".join(
-        f"t.{quote_snowflake_column(c.target)} = {rule_for(c).cast(f'l.c{place}')}"
-        for place, c in table.keys
-    )
     rows = warehouse.ask(
-        f"SELECT DISTINCT {texts} "
-        f"FROM {objects.qualified(SYNC, QUARANTINE)} AS q "
-        f"JOIN {objects.qualified(LANDING, objects.landing(table))} AS l "
-        "ON l.file_name = q.file_name AND l.file_row = q.file_row "
-        f"LEFT JOIN {objects.qualified(*table.spec.target)} AS t ON {keys} "
-        f"WHERE q.table_name = {literal(table.contract.table)} "
-        f"AND COALESCE(t._sync_stamp, '') < q.stamp LIMIT {_MOST_KEYS}"
+        f"SELECT DISTINCT {texts} {waiting_rows(warehouse.objects, table)} "
+        f"LIMIT {_MOST_KEYS}"
     )
     return [tuple(row.values()) for row in rows]
 

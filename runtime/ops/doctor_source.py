@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
+from runtime.contract.aurora_sql import EXPORTER_ROLE, EXTENSION, admin_statements
 from runtime.contract.names import quote_postgres
 from runtime.contract.specs import TableSpec
 from runtime.ops.findings import FINE, Report, Site
@@ -150,7 +150,7 @@ def _server(report: Report, cursor: Any, zone: str) -> tuple[bool, bool]:
         report.aurora(
             "error",
             "extension aws_s3 is missing: nothing can be exported",
-            "CREATE EXTENSION aws_s3 CASCADE",
+            EXTENSION,
         )
     if not has_role:
         report.aurora(

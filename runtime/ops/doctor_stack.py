@@ -14,7 +14,10 @@ from runtime.contract.records import LedgerState
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import TableSpec
 from runtime.ops.findings import Report, Severity, Site
+from runtime.ops.letters import dead_letters
 
+# Enough to tell whose they are.
+_MOST_LETTERS = 10
 States = dict[SourceName, LedgerState]
 
 
@@ -43,6 +46,8 @@ def examine_stack(report: Report, specs: Sequence[TableSpec], site: Site) -> Sta
     for spec in specs:
         with report.check("runs", str(spec.source), "the last one ended well"):
             _runs(report, states.get(spec.source), spec.source, site)
+    with report.check("dead letters", site.function, "none"):
+        _letters(report, settings, site)
     with report.check("cluster", settings.aurora_host, "the one that was deployed"):
         _cluster(report, settings.aurora_cluster_id, site)
     with report.check("bucket", settings.bucket, "there, and tells of new files"):
@@ -113,6 +118,23 @@ def _runs(
         told = str(state.refusal.get("message")).removesuffix(f"; {remedy}")
         fact = f"run of {state.refusal.get('at')} failed: {told}"
         report.add("error", fact, remedy or again)
+
+
+def _letters(report: Report, settings: ExporterSettings, site: Site) -> None:
+    queue = dead_letters(
+        site.client("sqs"),
+        site.client("lambda"),
+        site.function,
+        settings.load_queue_url,
+    )
+    if many := queue.count():
+        seen = [each.table for each in queue.look(_MOST_LETTERS, hidden=1)]
+        tables = ", ".join(sorted({table for table in seen if table})) or "unknown"
+        fact = (
+            f"{many} events or chunks were given up ({tables}); the cause first, then"
+        )
+        again = f"aurora-sync letters --redrive{site.options}"
+        report.shell("warning", fact, again)
 
 
 def _cluster(report: Report, deployed: str, site: Site) -> None:

@@ -31,9 +31,9 @@ def examine_warehouse(
         states: What the ledger knows of them.
         site: Names the stack in commands.
     """
-    manifests = warehouse.objects.qualified(SYNC, warehouse.objects.manifests_pipe)
+    manifests = warehouse.objects.qualified(SYNC, warehouse.objects.manifests_pipes)
     with report.check("pipe", manifests, "runs"):
-        _pipe(report, warehouse, manifests, site)
+        _pipe(report, warehouse, warehouse.manifests_pipe(), site)
     decisions: dict[str, Decision] = {}
     with report.check("deletes", "Snowflake", "can be read"):
         decisions = last_decisions(warehouse)
@@ -44,7 +44,7 @@ def examine_warehouse(
         with report.check("objects", name, "landing table, target and stream stand"):
             _objects(report, warehouse, table, site)
         with report.check("pipe", name, "runs"):
-            _pipe(report, warehouse, warehouse.pipes(table)[0], site)
+            _pipe(report, warehouse, warehouse.table_pipe(table), site)
         with report.check("task", name, "runs, and its last run ended well"):
             _task(report, warehouse, table, site)
         with report.check("files", name, f"all of {LATE_MINUTES} minutes ago are in"):
@@ -128,7 +128,7 @@ def _files(
         fact = f"manifests {arrived + 1} to {state.seq} have not arrived"
         # Nothing newer tells the sweep that they are missing.
         report.snowflake(
-            "error", fact, f"ALTER PIPE {warehouse.pipes(table)[1]} REFRESH"
+            "error", fact, f"ALTER PIPE {warehouse.manifests_pipe()} REFRESH"
         )
 
 

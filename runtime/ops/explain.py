@@ -176,8 +176,7 @@ class Explaining:
                     remedy="give each value as PostgreSQL reads it",
                 ) from error
             raise
-        assert found is not None  # a SELECT without a table has one row
-        return found
+        return found or ()  # a SELECT without a table has one row
 
     def _cast(self, value: Any, column: Column) -> str:
         """Return a typed literal; no placeholder, for names may hold a percent sign."""

@@ -30,6 +30,7 @@ _Parts = dict[str, Mapping[str, Any]]
 class LastRun(Struct, frozen=True, kw_only=True):
     """The last invocation that ended well; what Snowflake has counted of it so far."""
 
+    run: str | None = None
     mode: str
     rows_exported: int = 0
     rows_loaded: int = 0
@@ -245,6 +246,7 @@ def _last_run(last: dict[str, Any] | None, run: MergedRun | None) -> LastRun | N
     counted = run if run is not None and run.seq == last.get("seq") else None
     rows, seconds = last["rows_exported"], last["seconds"]
     return LastRun(
+        run=last.get("run"),
         mode=last["mode"],
         rows_exported=rows,
         rows_loaded=counted.rows_loaded if counted else 0,

@@ -24,7 +24,7 @@ from runtime.ops.catalog import FoundColumn, FoundIndex, Relation, read_relation
 from runtime.ops.discover import contract_of
 from runtime.ops.epochs import appended, numbered_by_a_sequence, unit_of
 from runtime.ops.moving import best_watermark
-from runtime.ops.source import told
+from runtime.ops.source import CONNECT_SECONDS, told
 
 _TABLES = """
 SELECT n.nspname, c.relname
@@ -122,8 +122,11 @@ def server_zone(connection: Any) -> str:
     parts = connection.info.dsn_parameters
     # Ours set UTC by their options.
     parts.pop("options", None)
+    parts["password"] = connection.info.password
     with (
-        closing(psycopg2.connect(password=connection.info.password, **parts)) as plain,
+        closing(
+            psycopg2.connect(**{"connect_timeout": CONNECT_SECONDS, **parts})
+        ) as plain,
         plain.cursor() as cursor,
     ):
         cursor.execute("SHOW timezone")

@@ -53,7 +53,7 @@ def mend(table: Table, warehouse: Warehouse, tell: Tell) -> None:
         task = objects.qualified(LANDING, objects.task(table))
         warehouse.ask(f"ALTER TASK {task} RESUME")
         tell(name, f"task {task} was suspended: resumed")
-    for pipe in warehouse.pipes(table):
+    for pipe in (warehouse.table_pipe(table), warehouse.manifests_pipe()):
         if warehouse.pipe_trouble(pipe).endswith(" is PAUSED"):
             warehouse.ask(f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = FALSE")
             tell(name, f"pipe {pipe} was paused: resumed")

@@ -13,6 +13,7 @@ from snowflake.connector.errors import Error as SnowflakeError
 from runtime.contract.errors import WarehouseError
 from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.snowflake_names import LANDING, SYNC, SnowflakeObjects
+from runtime.contract.snowflake_pipes import is_version
 from runtime.contract.specs import Table
 
 # Questions are small; a warehouse may have to wake up first.
@@ -169,8 +170,8 @@ class Warehouse:
     def _troubles(self, table: Table) -> Iterator[str]:
         """Ask one question after the other; an empty answer means no trouble."""
         yield self.failed_file(table)
-        for pipe in self.pipes(table):
-            yield self.pipe_trouble(pipe)
+        yield self.pipe_trouble(self.table_pipe(table))
+        yield self.pipe_trouble(self.manifests_pipe())
         state = self.task_state(table)
         if state != "started":
             task = self.objects.qualified(LANDING, self.objects.task(table))
@@ -200,12 +201,21 @@ class Warehouse:
                 return _line(f"file {row['file_name']}: {row['first_error_message']}")
         return ""
 
-    def pipes(self, table: Table) -> tuple[str, str]:
-        """Return the pipes that a table's runs need: its own, and that of manifests."""
-        return (
-            self.objects.qualified(LANDING, self.objects.pipe(table)),
-            self.objects.qualified(SYNC, self.objects.manifests_pipe),
-        )
+    def table_pipe(self, table: Table) -> str:
+        """Return the full name of a table's pipe, as it is deployed."""
+        return self._pipe(LANDING, self.objects.pipes(table))
+
+    def manifests_pipe(self) -> str:
+        """Return the full name of the manifests' pipe, as it is deployed."""
+        return self._pipe(SYNC, self.objects.manifests_pipes)
+
+    def _pipe(self, schema: str, pipes: str) -> str:
+        """Return the newest version of a pipe that stands; others are about to go."""
+        place = f"{quote_snowflake(self.objects.database)}.{quote_snowflake(schema)}"
+        rows = self.ask(f"SHOW PIPES LIKE {literal(pipes + '%')} IN SCHEMA {place}")
+        found = [row for row in rows if is_version(row["name"], pipes)]
+        newest = max(found, key=lambda row: str(row["created_on"]), default=None)
+        return self.objects.qualified(schema, newest["name"] if newest else pipes)
 
     def pipe_trouble(self, name: str) -> str:
         """Say why a pipe does not load; empty when it does."""

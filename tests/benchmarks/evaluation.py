@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.contract.loader import contract_path
+from runtime.contract.loader import DeployedTables, contract_path
+from runtime.contract.names import SourceName
 from tests.benchmarks.figures import Figures
 from tests.factories import make_entry, make_table
 from tests.infra.recording import example_settings, packed, run
@@ -35,21 +36,37 @@ def evaluation(figures: Figures, sizes: tuple[int, ...], repeats: int) -> None:
     figures.add("evaluation.ms_per_table", "ms", [late * 1000])
     what = f"ms per table at {many} against {some} tables"
     figures.judge("evaluation is linear", late / early, "<= 1.5", what)
+    read = [_first_table(many) for _ in range(max(repeats, 3))]
+    figures.add("cold_start.first_table", "s CPU", read, tables=many)
 
 
 def _evaluate(tables: int) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as made:
-        config = Path(made) / "config" / "sync_config.json"
-        (config.parent / "contracts").mkdir(parents=True)
-        names = [f"public.t{number:04d}" for number in range(tables)]
-        entries = [make_entry(table_name=name) for name in names]
-        config.write_text(json.dumps({"tables": entries}))
-        for name in names:
-            table = make_table(table_name=name)
-            path = contract_path(config, table.spec.source)
-            path.write_bytes(msgspec.json.encode(table.contract))
+        config = _configuration(Path(made), tables)
         bundle = str(packed(config, Path(made)))
         settings = example_settings() | {"bundle": bundle, "sync_config": str(config)}
         begun = time.monotonic()
         graph = run(settings)
         return time.monotonic() - begun, len(graph.resources)
+
+
+def _first_table(tables: int) -> float:
+    """Return the CPU that a cold function spends on its configuration."""
+    with tempfile.TemporaryDirectory() as made:
+        config = _configuration(Path(made), tables)
+        begun = time.process_time()
+        DeployedTables(config)[SourceName.parse("public.t0000")]
+        return time.process_time() - begun
+
+
+def _configuration(folder: Path, tables: int) -> Path:
+    config = folder / "config" / "sync_config.json"
+    (config.parent / "contracts").mkdir(parents=True)
+    names = [f"public.t{number:04d}" for number in range(tables)]
+    entries = [make_entry(table_name=name) for name in names]
+    config.write_text(json.dumps({"tables": entries}))
+    for name in names:
+        table = make_table(table_name=name)
+        path = contract_path(config, table.spec.source)
+        path.write_bytes(msgspec.json.encode(table.contract))
+    return config

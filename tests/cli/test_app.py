@@ -199,3 +199,27 @@ def test_the_installed_script_runs():
     done = process("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "aurora-sync" in done.stdout
+
+
+def test_an_interruption_within_a_destructor_is_not_lost() -> None:
+    """Python prints it and goes on: Ctrl-C would have ended nothing."""
+    program = """
+import time, types, sys, infra.cli
+
+class Cleaned:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def app(prog_name):
+    Cleaned()
+    for _ in range(100):
+        time.sleep(0.1)
+
+sys.modules["infra.cli.app"] = types.SimpleNamespace(app=app)
+infra.cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; what was begun goes on by itself\n"

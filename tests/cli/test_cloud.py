@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+import pytest
 import snowflake.connector
 
 from infra.cli.cloud import CloudTarget
+from infra.stack import StackSettings
+from runtime.contract.errors import SourceUnavailableError
+from runtime.ops.invoke import FunctionError
 
 
 class Session:
@@ -31,3 +36,36 @@ def test_a_session_does_not_depend_on_what_the_account_has_set(monkeypatch):
         "TIMESTAMP_INPUT_FORMAT": "AUTO",
         "TIME_INPUT_FORMAT": "AUTO",
     }
+
+
+class Undeployed(CloudTarget):
+    """A stack whose function AWS does not know."""
+
+    @property
+    def _settings(self) -> Any:
+        raise FunctionError("cannot be found", subject="function")
+
+
+def test_before_the_first_deployment_aurora_is_where_the_settings_say(monkeypatch):
+    """Contracts are needed for the first deployment, and Aurora for contracts."""
+    asked: list[str] = []
+
+    def connect(dsn: str, **options: Any) -> None:
+        asked.append(dsn)
+        raise psycopg2.OperationalError("nobody is there")
+
+    monkeypatch.setattr(psycopg2, "connect", connect)
+    monkeypatch.setenv("PGHOST", "127.0.0.1")
+    with pytest.raises(SourceUnavailableError):
+        Undeployed("dev", Path("none")).aurora()
+    wanted = StackSettings.from_file("dev").aurora
+    assert sorted(asked[0].split()) == [
+        f"dbname={wanted.database}",
+        f"port={wanted.port}",
+        "sslmode=verify-full",
+    ]
+
+
+def test_a_stack_that_nobody_knows_is_told_as_such():
+    with pytest.raises(FunctionError):
+        Undeployed("nope", Path("none")).aurora()

@@ -136,12 +136,17 @@ class TestSync:
     def test_a_pipe_that_stands_still_is_the_reason(self, synced, monkeypatch):
         monkeypatch.setattr(sync, "_STALL_SECONDS", 0.5)
         monkeypatch.setattr(sync, "_TROUBLE_SECONDS", 1.0)
-        pipe = "ALTER PIPE ANALYTICS.LANDING.PUBLIC__ORDERS_PIPE SET "
+        [name] = [
+            row["name"]
+            for row in synced.snowflake("SHOW PIPES IN SCHEMA ANALYTICS.LANDING")
+            if row["name"].startswith("PUBLIC__ORDERS_PIPE")
+        ]
+        pipe = f"ALTER PIPE ANALYTICS.LANDING.{name} SET "
         synced.snowflake(pipe + "PIPE_EXECUTION_PAUSED = TRUE")
         try:
             orders(synced, "status = 'stuck'")
             result = synced.run("sync", ORDERS, "--wait", status=1)
-            assert "PUBLIC__ORDERS_PIPE is PAUSED" in result.stderr
+            assert f"{name} is PAUSED" in result.stderr
             (status,) = synced.data("status", ORDERS)
             assert status["state"] == "behind"
         finally:

@@ -14,6 +14,7 @@ _QUERY = "sql-reference/constructs/"
 _COMMAND = "sql-reference/sql/"
 _SCRIPT = "sql-reference/snowflake-scripting/"
 _COPY = _COMMAND + "copy-into-table"
+_UNLOAD = _COMMAND + "copy-into-location"
 _MERGE = _COMMAND + "merge"
 _WINDOW = "sql-reference/functions-window-syntax"
 
@@ -21,6 +22,7 @@ _WINDOW = "sql-reference/functions-window-syntax"
 FUNCTIONS = {
     name: f"{_FUNCTION}{name.lower()}"
     for name in (
+        "ARRAY_AGG",  # an empty array of no rows; leaves NULL out
         "ARRAY_GENERATE_RANGE",  # without its end
         "ARRAY_TO_STRING",
         "COALESCE",
@@ -44,6 +46,7 @@ FUNCTIONS = {
         "MAX_BY",  # what to return, then what to compare; ignores NULL there
         "MD5",
         "MIN",
+        "OBJECT_CONSTRUCT",  # leaves out what is NULL
         "PARSE_JSON",
         "REGEXP_REPLACE",  # replaces every match
         "REGEXP_SUBSTR",  # NULL without a match
@@ -186,6 +189,7 @@ CLAUSES = {
     "ROLLBACK": _COMMAND + "rollback",
     # Loads; FILES and FORCE are not for pipes
     "COPY INTO": _COPY,
+    "PATTERN =": _COPY,  # of what stands after a pipe's path, as a whole
     "FILE_FORMAT = ( TYPE = CSV": _COPY,
     "FILE_FORMAT = ( TYPE = JSON": _COPY,
     "COMPRESSION = NONE": _COPY,
@@ -208,6 +212,9 @@ CLAUSES = {
     "FORCE = TRUE": _COPY,
     "ON_ERROR = ABORT_STATEMENT": _COPY,
     "ON_ERROR = SKIP_FILE": _COPY,
+    # An unload; its COPY INTO, FILE_FORMAT and COMPRESSION are those of loads
+    "OVERWRITE = TRUE": _UNLOAD,
+    "SINGLE = TRUE": _UNLOAD,
     # Objects
     "CREATE OR REPLACE STREAM": _COMMAND + "create-stream",
     "ON TABLE": _COMMAND + "create-stream",
@@ -219,9 +226,28 @@ CLAUSES = {
     "SET PIPE_EXECUTION_PAUSED = FALSE": _COMMAND + "alter-pipe",
     "REFRESH": _COMMAND + "alter-pipe",
     "SHOW STREAMS LIKE": _COMMAND + "show-streams",
+    "SHOW PIPES LIKE": _COMMAND + "show-pipes",
     "SHOW TASKS LIKE": _COMMAND + "show-tasks",
     "IN SCHEMA": _COMMAND + "show-tasks",
     "USE ROLE": _COMMAND + "use-role",
+    # What an administrator runs once
+    "CREATE ROLE IF NOT EXISTS": _COMMAND + "create-role",
+    "COMMENT =": _COMMAND + "create-role",
+    "CREATE USER IF NOT EXISTS": _COMMAND + "create-user",
+    "TYPE = SERVICE": _COMMAND + "create-user",
+    "DEFAULT_ROLE =": _COMMAND + "create-user",
+    "RSA_PUBLIC_KEY =": _COMMAND + "create-user",
+    "GRANT ROLE": _COMMAND + "grant-role",
+    "TO USER": _COMMAND + "grant-role",
+    "TO ROLE": _COMMAND + "grant-privilege",
+    "GRANT CREATE DATABASE": _COMMAND + "grant-privilege",
+    "CREATE WAREHOUSE": _COMMAND + "grant-privilege",
+    "CREATE ROLE": _COMMAND + "grant-privilege",
+    "CREATE INTEGRATION ON ACCOUNT": _COMMAND + "grant-privilege",
+    "GRANT EXECUTE TASK": _COMMAND + "grant-privilege",
+    "EXECUTE MANAGED TASK ON ACCOUNT": _COMMAND + "grant-privilege",
+    "GRANT USAGE ON WAREHOUSE": _COMMAND + "grant-privilege",
+    "WITH GRANT OPTION": _COMMAND + "grant-privilege",
     # Scripts
     "DECLARE": _SCRIPT + "declare",
     "CURSOR FOR": _SCRIPT + "declare",

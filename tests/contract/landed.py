@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from infra.local.snowflake.bodies import read_block
 from runtime.contract.names import quote_snowflake
 from runtime.contract.snowflake_names import (
@@ -20,6 +22,7 @@ from runtime.contract.snowflake_names import (
     target_columns,
 )
 from runtime.contract.snowflake_sql import merge_block
+from runtime.contract.snowflake_status import TableProgress, state_view
 from runtime.contract.snowflake_sweep import overdue_view
 from tests.factories import make_column, make_table
 
@@ -151,6 +154,18 @@ class Pipeline:
             f"WHERE table_name = '{self.table.spec.table_name}'"
         )
         return (int(merged), through, None if bad is None else int(bad))
+
+    def progress(self) -> TableProgress:
+        """Return what the status would say of the table."""
+        place = "ANALYTICS.SYNC.SYNC_OVERDUE"
+        overdue = overdue_view(OBJECTS, [self.table])
+        self.run(f"CREATE OR REPLACE VIEW {place} AS {overdue}")
+        names = [*TableProgress.__struct_fields__]
+        names[0] = "table_name"
+        view = state_view(OBJECTS, [self.table])
+        [found] = self.run(f"SELECT {', '.join(names)} FROM ({view}) AS s")
+        values = dict(zip(TableProgress.__struct_fields__, found, strict=True))
+        return msgspec.convert(values, TableProgress)
 
     def seal(
         self, stamp: int, *keys: int, promised: int | None = None, newer: int = 0

@@ -14,14 +14,18 @@ import duckdb
 import psycopg2.extensions
 from sqlglot import exp, parse_one
 
+from infra.admin_snowflake import deployer_statements
+from infra.stack import StackSettings
 from runtime.contract.records import LedgerState
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.snowflake_sql import (
+from runtime.contract.snowflake_pipes import (
     copy_statement,
     manifest_copy_statement,
-    merge_block,
-    task_condition,
+    manifests_pipe_name,
+    pipe_name,
 )
+from runtime.contract.snowflake_sql import merge_block, task_condition
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -66,8 +70,19 @@ def shared(
     yield "sweep", sweep_block(objects)
     overdue = overdue_view(objects, tables.values())
     yield from (views(objects) | {SYNC_OVERDUE: overdue}).items()
+    yield SYNC_STATE, state_view(objects, tables.values())
+    yield f"{SYNC_STATE} without tables", state_view(objects, ())
+    yield "unload of the status", status_statement(objects)
     for number, load in enumerate(loads(overdue)):
         yield f"load {number} of {SYNC_OVERDUE}", load
+
+
+def administered() -> Iterator[tuple[str, str]]:
+    """Yield what an administrator is told to run, with its number."""
+    wanted = StackSettings.from_file("dev").snowflake
+    statements = deployer_statements(wanted, "MIIBIjAN", ["BIG"])
+    for number, statement in enumerate(statements):
+        yield f"administrator {number}", statement
 
 
 def loads(overdue: str) -> Iterator[str]:
@@ -117,6 +132,11 @@ class Account(Warehouse):
         # By what the statement has in it; the first that fits.
         self._answers: tuple[tuple[str, dict[str, Any]], ...] = (
             ("SHOW STREAMS", {"name": objects.stream(table), "stale": "true"}),
+            (
+                f"SHOW PIPES LIKE '{objects.manifests_pipes}",
+                {"name": manifests_pipe_name(objects), "created_on": NOW},
+            ),
+            ("SHOW PIPES", {"name": pipe_name(objects, table), "created_on": NOW}),
             ("SHOW TASKS", {"name": objects.task(table), "state": "suspended"}),
             ("CURRENT_ROLE()", {"name": "Ops Team"}),
             ("PIPE_STATUS", {"status": paused}),

@@ -9,12 +9,14 @@ import pytest
 
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.loader import (
+    DeployedTables,
     contract_path,
     convert,
     load_specs,
     load_tables,
     read_json,
 )
+from runtime.contract.names import SourceName
 from runtime.contract.specs import TableContract, TableSpec
 from tests.factories import ORDERS, make_column, make_contract, make_entry, treated
 
@@ -369,3 +371,20 @@ def test_convert_gives_the_struct_and_no_problem():
         (make_column(1, "a", "text"),)
     )
     assert found == []
+
+
+# --- what the function reads
+
+
+def test_the_function_reads_the_contract_that_it_needs_and_no_other(folder):
+    """Of a thousand: the others' files are not even opened."""
+    folder.contract()
+    other = make_entry(table_name="public.unread")
+    tables = DeployedTables(folder.entries(make_entry(), other))
+    source, unread = tables
+    assert tables[source] == load_tables(folder.entries(make_entry()))[0]
+    assert tables[source] is tables[source]
+    with pytest.raises(ConfigErrors, match="public.unread"):
+        tables[unread]
+    assert tables.get(SourceName.parse("public.nowhere")) is None
+    assert len(tables) == 2

@@ -7,12 +7,8 @@ import pytest
 from runtime.contract.names import LakeKeys
 from runtime.contract.records import ledger_key
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.snowflake_sql import (
-    copy_statement,
-    manifest_copy_statement,
-    merge_block,
-    task_condition,
-)
+from runtime.contract.snowflake_pipes import copy_statement, manifest_copy_statement
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.snowflake_sweep import overdue_view
 from runtime.contract.snowflake_views import views
 from tests.factories import make_table

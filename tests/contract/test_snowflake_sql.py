@@ -14,12 +14,12 @@ from runtime.contract.snowflake_names import (
     shared_tables,
     target_columns,
 )
-from runtime.contract.snowflake_sql import (
+from runtime.contract.snowflake_pipes import (
     copy_statement,
     manifest_copy_statement,
-    merge_block,
-    task_condition,
+    pipe_name,
 )
+from runtime.contract.snowflake_sql import merge_block, task_condition
 from runtime.contract.specs import Table
 from tests.contract.test_type_map import ALL
 from tests.factories import ORDERS, make_column, make_table
@@ -156,6 +156,15 @@ def test_manifests_of_all_tables_come_by_one_pipe():
     copied = parse(manifest_copy_statement(OBJECTS))
     assert isinstance(copied, exp.Copy)
     assert "@ANALYTICS.LANDING.MANIFESTS/ t" in manifest_copy_statement(OBJECTS)
+
+
+@tables
+def test_a_merge_leaves_files_alone_that_are_wider_than_its_contract(table):
+    """A run of the task before this one would null the columns that came since."""
+    block, width = merge_block(OBJECTS, table), table.contract.width
+    parts = "SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0)"
+    limit = f"AND {parts} <= {width}\n"
+    assert block.count(limit) == block.count(" typed AS (") > 0
 
 
 @tables
@@ -350,7 +359,7 @@ def test_objects_of_a_table_have_names_of_their_own():
     table = make_table()
     names = [
         OBJECTS.landing(table),
-        OBJECTS.pipe(table),
+        pipe_name(OBJECTS, table),
         OBJECTS.stream(table),
         OBJECTS.task(table),
     ]

@@ -19,7 +19,7 @@ from runtime.contract.snowflake_names import (
     target_columns,
 )
 from tests.contract import documented, strict
-from tests.contract.sent import deployed, operated, shared
+from tests.contract.sent import administered, deployed, operated, shared
 from tests.contract.strict import Word
 from tests.contract.test_snowflake_sql import OBJECTS, TABLES
 from tests.factories import ORDERS, make_table
@@ -59,7 +59,7 @@ TABLE_SCENES = {
         r"verify",
     ),
 }
-SCENES = (*TABLE_SCENES, "all tables")
+SCENES = (*TABLE_SCENES, "all tables", "administrator")
 scenes = pytest.mark.parametrize("scene", SCENES)
 
 
@@ -69,6 +69,8 @@ def statements(scene: str) -> dict[str, str]:
     if scene == "all tables":
         tables = {name: table for name, (_, table, _) in TABLE_SCENES.items()}
         return dict(shared(ODD, tables))
+    if scene == "administrator":
+        return dict(administered())
     objects, table, wanted = TABLE_SCENES[scene]
     found = dict(deployed(objects, table)) | dict(operated(objects, table))
     once = {

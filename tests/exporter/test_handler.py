@@ -14,8 +14,8 @@ from runtime.contract.errors import (
     DriftError,
     LeaseHeldError,
 )
+from runtime.contract.metrics import NAMESPACE, RUN
 from runtime.contract.records import MOST_KEYS, RunResult
-from runtime.contract.settings import METRICS_NAMESPACE
 from runtime.exporter import handler
 from tests.exporter.conftest import ORDERS, Scene
 from tests.factories import make_entry
@@ -102,16 +102,18 @@ def test_a_run_is_measured_in_the_embedded_metric_format(scene, function):
     function()
     line = function.measured()
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == METRICS_NAMESPACE
-    assert [sorted(one) for one in directive["Dimensions"]] == [["service", "table"]]
-    assert line["table"] == "public.orders"
+    assert directive["Namespace"] == NAMESPACE
+    assert directive["Dimensions"] == [["stack", "group"]]
+    assert (line["group"], line["table"]) == ("PUBLIC", "public.orders")
+    assert line["stack"] == scene.around.settings.stack
+    assert (line["mode"], line["seq"]) == ("first_load", 1)
     values = {one["Name"]: line[one["Name"]] for one in directive["Metrics"]}
-    assert values["RowsExported"] == [2]
-    assert values["RunsFailed"] == [0]
-    assert values["HeldTooLong"] == values["LookbackUsed"] == [0]
-    assert values["DriftedColumns"] == [1]
-    assert values["BytesExported"][0] > 0
-    assert values["RunSeconds"][0] > 0
+    assert set(values) == set(RUN) - {"ChunksRetried"}
+    assert values["RowsExported"] == 2
+    assert values["RunsFailed"] == values["LeaseHeld"] == 0
+    assert values["HoldbackSeconds"] == values["LookbackUsed"] == 0
+    assert values["BytesExported"] > 0
+    assert values["RunSeconds"] > 0
     units = {one["Name"]: one["Unit"] for one in directive["Metrics"]}
     assert units["BytesExported"] == "Bytes"
     assert units["RunSeconds"] == "Seconds"
@@ -121,13 +123,16 @@ def test_a_long_holder_and_late_rows_are_measured_for_alarms(function, monkeypat
     result = RunResult(
         status="done",
         table="public.orders",
-        held_by={"pid": 1, "too_long": True},
+        held_by={"pid": 1, "age_seconds": 90.0, "too_long": True},
+        late_rows=3,
+        null_rows=7,
         lookback_used=0.625,
     )
     monkeypatch.setattr(handler, "run_table", lambda *_, **__: result)
     function()
     line = function.measured()
-    assert (line["HeldTooLong"], line["LookbackUsed"]) == ([1], [62.5])
+    assert (line["HoldbackSeconds"], line["LookbackUsed"]) == (90, 62.5)
+    assert (line["LateRows"], line["RowsWithoutWatermark"]) == (3, 7)
 
 
 def test_a_run_is_logged_with_table_and_request(scene, function):
@@ -136,6 +141,47 @@ def test_a_run_is_logged_with_table_and_request(scene, function):
     assert line["message"] == "run ended"
     assert (line["table"], line["request_id"]) == ("public.orders", "request-1")
     assert line["result"]["status"] == "done"
+
+
+def test_one_identity_is_in_answer_log_metrics_ledger_and_manifest(scene, function):
+    scene.sql("INSERT INTO orders VALUES (1, 's')")
+    answer = function()
+    (table,) = handler._tables().values()
+    run = answer["run"]
+    assert function.logged()["run"] == function.logged()["result"]["run"] == run
+    assert function.measured()["run"] == run
+    assert scene.ledger(table).state().last_run["run"] == run
+    assert [manifest.run for manifest in scene.manifests(table)] == [run]
+    assert all(f"/{run}/" in file["key"] for file in answer["files"])
+
+
+def test_a_failed_run_is_logged_by_the_identity_that_the_ledger_notes(scene, function):
+    scene.sql("ALTER TABLE orders DROP status")
+    answer = function(EVENT | {"report_errors": True})
+    (table,) = handler._tables().values()
+    assert function.logged()["run"] == answer["run"]
+    assert scene.ledger(table).state().refusal["run"] == answer["run"]
+
+
+def message(receives: int, **fields) -> dict:
+    """Return what Lambda makes of a message of the load queue."""
+    body = {"table": "public.orders", "run": "01SENDER"} | fields
+    record: dict = {"eventSource": "aws:sqs", "body": json.dumps(body)}
+    record |= {"attributes": {"ApproximateReceiveCount": str(receives)}}
+    return {"Records": [record | {"receiptHandle": "r"}]}
+
+
+def test_a_chunk_is_logged_with_its_plan_and_the_run_that_sent_it(function):
+    function(message(1, plan="gone", chunk=3, contract="x"))
+    line = function.logged()
+    assert line["message"] == "message ended"
+    assert (line["plan"], line["chunk"], line["sent_by"]) == ("gone", 3, "01SENDER")
+    assert line["run"] and line["request_id"] == "request-1"
+
+
+def test_a_chunk_that_comes_again_is_counted(function):
+    function(message(2, plan="gone", chunk=3, contract="x"))
+    assert function.measured()["ChunksRetried"] == 1
 
 
 @pytest.mark.parametrize(
@@ -160,14 +206,12 @@ def test_an_event_that_is_no_request_fails_the_invocation(function, event):
     with pytest.raises(ConfigError, match="event: is not a request") as caught:
         function(event)
     assert caught.value.got == event
-    assert function.measured()["RunsFailed"] == [1]
 
 
 @pytest.mark.parametrize("name", ["public.customers", "orders", 'a"b.c'])
 def test_a_table_that_was_not_deployed_fails_the_invocation(function, name):
     with pytest.raises(ConfigError):
         function({"table": name})
-    assert function.measured()["RunsFailed"] == [1]
 
 
 def test_an_unknown_table_is_told_with_those_there_are(function):
@@ -192,7 +236,7 @@ def test_a_failed_run_fails_the_invocation(scene, function):
     with pytest.raises(DriftError):
         function()
     line = function.measured()
-    assert line["RunsFailed"] == [1]
+    assert line["RunsFailed"] == 1
     assert line["table"] == "public.orders"
 
 
@@ -203,7 +247,7 @@ def test_a_failed_run_is_answered_to_who_asks_to_be_told(scene, function):
     assert answer["error"]["code"] == "drift"
     assert answer["error"]["retryable"] is False
     assert "contract refresh" in answer["error"]["remedy"]
-    assert function.measured()["RunsFailed"] == [1]
+    assert function.measured()["RunsFailed"] == 1
 
 
 def test_an_error_is_logged_as_it_is_told(scene, function):
@@ -220,10 +264,11 @@ def test_a_table_that_is_under_way_is_busy_once_and_a_failure_twice(scene, funct
         answer = function()
         assert answer["status"] == "busy"
         assert answer["error"]["code"] == "lease_held"
-        assert function.measured()["RunsFailed"] == [0]
+        line = function.measured()
+        assert (line["RunsFailed"], line["LeaseHeld"]) == (0, 1)
         with pytest.raises(LeaseHeldError):
             function()
-        assert function.measured()["RunsFailed"] == [1]
+        assert function.measured()["RunsFailed"] == 1
     assert function()["status"] == "done"
 
 

@@ -29,11 +29,8 @@ from runtime.contract.snowflake_names import (
     shared_tables,
     target_columns,
 )
-from runtime.contract.snowflake_sql import (
-    copy_statement,
-    manifest_copy_statement,
-    merge_block,
-)
+from runtime.contract.snowflake_pipes import copy_statement, manifest_copy_statement
+from runtime.contract.snowflake_sql import merge_block
 from runtime.contract.snowflake_sweep import overdue_view
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table

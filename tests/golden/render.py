@@ -3,8 +3,9 @@
     python -m tests.golden.render [--check]
 
 Every SQL statement per table, what each type is exported and kept as, every policy
-document and every URN of the stack `dev`, the JSON schemas for editors, the list of
-all errors and the tables of docs/SECURITY.md. A changed URN is a replaced resource.
+document and every URN of the stack `dev`, the JSON schemas for editors, the list of all
+errors, the table of settings, what a month costs and the tables of docs/SECURITY.md. A
+changed URN is a replaced resource.
 """
 
 import argparse
@@ -27,12 +28,9 @@ from runtime.contract.snowflake_names import (
     shared_tables,
     target_columns,
 )
-from runtime.contract.snowflake_sql import (
-    copy_statement,
-    manifest_copy_statement,
-    merge_block,
-    task_condition,
-)
+from runtime.contract.snowflake_pipes import copy_statement, manifest_copy_statement
+from runtime.contract.snowflake_sql import merge_block, task_condition
+from runtime.contract.snowflake_status import SYNC_STATE, state_view, status_statement
 from runtime.contract.snowflake_sweep import (
     SYNC_OVERDUE,
     overdue_view,
@@ -41,13 +39,14 @@ from runtime.contract.snowflake_sweep import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
-from tests.golden import errors, security, types
+from tests.golden import costs, errors, security, settings, types
 from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
 GOLDEN = Path(__file__).parent
 CONFIG = ROOT / "config" / "sync_config.json"
 TYPES = ROOT / "docs" / "TYPES.md"
+DEPLOYMENT = ROOT / "docs" / "DEPLOYMENT.md"
 SECURITY = ROOT / "docs" / "SECURITY.md"
 
 
@@ -77,12 +76,17 @@ def rendered() -> dict[Path, str]:
         )
         for name, text in part
     }
+    body = graph.one("aws:cloudwatch/dashboard").inputs["dashboardBody"]
+    files[GOLDEN / "dashboard.json"] = _json(json.loads(body))
+    files[GOLDEN / "alarms.txt"] = _alarms(graph)
     urns = sorted(each.urn for each in graph.resources)
     files[GOLDEN / "urns.txt"] = "\n".join(urns) + "\n"
     for kind, model in _SCHEMAS.items():
         schema = msgspec.json.schema(model)
         files[CONFIG.parent / f"{kind}.schema.json"] = _json(schema)
     files[TYPES] = types.page(TYPES)
+    files[DEPLOYMENT] = settings.page(DEPLOYMENT)
+    files |= costs.pages(ROOT, graph)
     files[SECURITY] = security.page(SECURITY, [table.spec for table in tables])
     files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
@@ -101,6 +105,24 @@ def _policies(graph: Graph) -> Iterator[tuple[str, str]]:
                 yield f"policies/{each.name}{suffix}.json", _json(json.loads(text))
 
 
+def _alarms(graph: Graph) -> str:
+    """Return a line for each alarm: what it looks at, and when it goes off."""
+    lines = []
+    for each in graph.of("aws:cloudwatch/metricAlarm"):
+        made = each.inputs
+        sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}
+        dimensions = ",".join(f"{k}={v}" for k, v in made["dimensions"].items())
+        lines.append(
+            f"{made['name']}: {made['statistic']} of {made['namespace']} "
+            f"{made['metricName']} ({dimensions}) "
+            f"{sign[made['comparisonOperator']]} {made['threshold']:g} for "
+            f"{made['evaluationPeriods']:g} x {made['period']:g} s, "
+            f"missing {made['treatMissingData']}\n"
+            f"    {made['alarmDescription']}"
+        )
+    return "\n".join(sorted(lines)) + "\n"
+
+
 def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     objects = _objects()
     specs = [table.spec for table in tables]
@@ -111,8 +133,10 @@ def _shared_sql(tables: tuple[Table, ...]) -> Iterator[tuple[str, str]]:
     yield "sql/manifests_pipe.sql", manifest_copy_statement(objects)
     yield "sql/sweep_condition.sql", sweep_condition(objects)
     yield "sql/sweep.sql", sweep_block(objects)
-    overdue = {SYNC_OVERDUE: overdue_view(objects, tables)}
-    for view, statement in (views(objects) | overdue).items():
+    yield "sql/status.sql", status_statement(objects)
+    own = {SYNC_OVERDUE: overdue_view(objects, tables)}
+    own |= {SYNC_STATE: state_view(objects, tables)}
+    for view, statement in (views(objects) | own).items():
         yield f"sql/{view.lower()}.sql", statement
     for name, columns in shared_tables().items():
         yield f"sql/{name.lower()}_columns.txt", columns_text(columns)

@@ -123,4 +123,5 @@ def _aurora(specs: Iterable[TableSpec]) -> Iterator[str]:
 
 def _rules() -> Iterator[tuple[str, ...]]:
     for rule in RULES:
-        yield f"`{rule.name}`", rule.description
+        left_out = (f"but `{name}`: {why}" for name, why in rule.exempt.items())
+        yield f"`{rule.name}`", "; ".join((rule.description, *left_out))

@@ -20,6 +20,7 @@ CARRIERS = {
     "Refusal": "Vault's protocol and words, played for clients of Vault",
 }
 RAISED_BESIDE_THE_TREE = {
+    "LookupError": "a name that the loader has checked before",
     "typer.Exit": "a command that has told its result",
     "ValueError": "a stack.json that is no object, told at once as damaged",
     "pulumi.RunError": "Pulumi's way to end without a stack trace",

@@ -45,20 +45,21 @@ def read_settings() -> StackSettings:
 @pytest.fixture
 def with_tables(tmp_path: Path) -> Callable[[Iterable[Table]], dict[str, Any]]:
     """Gives the example's settings for other tables."""
+    return lambda tables: settings_with(tmp_path, tables)
 
-    def write(tables: Iterable[Table]) -> dict[str, Any]:
-        config = tmp_path / "config" / "sync_config.json"
-        (config.parent / "contracts").mkdir(parents=True, exist_ok=True)
-        entries = []
-        for table in tables:
-            entries.append(_set_keys(table))
-            contract = msgspec.json.encode(table.contract)
-            contract_path(config, table.spec.source).write_bytes(contract)
-        config.write_text(json.dumps({"tables": entries}))
-        bundle = packed(config, tmp_path)
-        return example_settings() | {"bundle": str(bundle), "sync_config": str(config)}
 
-    return write
+def settings_with(folder: Path, tables: Iterable[Table]) -> dict[str, Any]:
+    """Return the example's settings for other tables, with config and bundle there."""
+    config = folder / "config" / "sync_config.json"
+    (config.parent / "contracts").mkdir(parents=True, exist_ok=True)
+    entries = []
+    for table in tables:
+        entries.append(_set_keys(table))
+        contract = msgspec.json.encode(table.contract)
+        contract_path(config, table.spec.source).write_bytes(contract)
+    config.write_text(json.dumps({"tables": entries}))
+    bundle = packed(config, folder)
+    return example_settings() | {"bundle": str(bundle), "sync_config": str(config)}
 
 
 def _set_keys(table: Table) -> dict[str, Any]:

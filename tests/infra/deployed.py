@@ -18,15 +18,21 @@ CARRIERS = {
     "snowflake": "trust-policy",
     "exporter-trust": "exporter-role-role",
     "exporter": "exporter-role-policy",
+    "checker-trust": "checker-role",
+    "checker": "checker-policy",
+    "snowflake-errors-trust": "errors-role",
+    "snowflake-errors": "errors-policy",
     "vault": "vault-policy",
     "bucket": "lake-policy",
     "key": "lake-key",
     "topic": "events-policy",
+    "alarm-topic": "alarms-policy",
     "dead-letters": "exporter-dead-letters-policy",
     "load-queue": "exporter-load-policy",
     # The other endpoints carry the same.
     "endpoint": "network-s3",
     "function": "exporter-schedules",
+    "checker-function": "checker-schedule",
 }
 
 

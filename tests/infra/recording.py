@@ -2,18 +2,16 @@
 
 import importlib
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import pulumi
-from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
 
 from infra import bundle
-from infra.local.adapter.event_loops import event_loops
+from infra.planning import recording
 from infra.program import deploy
 from infra.stack import PROJECT, ROOT
 
@@ -125,6 +123,8 @@ def _outputs(args: MockResourceArgs, inputs: dict[str, Any]) -> dict[str, Any]:
         parts = [inputs.get("database"), inputs.get("schema"), name]
         found["fullyQualifiedName"] = ".".join(f'"{part}"' for part in parts if part)
         found["describeOutputs"] = [{"iamUserArn": SNOWFLAKE_USER}]
+        found["awsSnsIamUserArn"] = SNOWFLAKE_USER
+        found["awsSnsExternalId"] = "made up by Snowflake"
         found["notificationChannel"] = "arn:aws:sqs:eu-west-1:999988887777:sf-1"
     if args.typ.startswith("vault:appRole"):
         found["roleId"] = "role-id"
@@ -139,49 +139,9 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
-class _Monitor(MockMonitor):
-    """Notes what mocks are not told: parents, dependencies and options."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(_Mocks(graph.calls))
-        self._graph = graph
-        self._lock = threading.Lock()
-
-    def RegisterResource(self, request: Any) -> Any:
-        answer = super().RegisterResource(request)
-        if request.type == "pulumi:pulumi:Stack":
-            return answer
-        inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
-        chosen = {
-            "protect": request.protect,
-            "retain_on_delete": request.retainOnDelete,
-            "delete_before_replace": request.deleteBeforeReplace,
-        }
-        with self._lock:
-            self._graph.resources.append(
-                Recorded(
-                    urn=answer.urn,
-                    type=request.type,
-                    name=request.name,
-                    provider=request.provider.rpartition("::")[0],
-                    parent=request.parent,
-                    custom=request.custom,
-                    inputs=_plain(inputs),
-                    secrets=frozenset(
-                        key
-                        for key, value in inputs.items()
-                        if isinstance(value, dict) and _SECRET in value
-                    ),
-                    options=frozenset(key for key, wanted in chosen.items() if wanted),
-                    needs=frozenset(request.dependencies),
-                )
-            )
-        return answer
-
-
-def example_settings() -> dict[str, Any]:
-    """Return the settings of `Pulumi.dev.yaml` by key, without the project's name."""
-    config = _yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+def example_settings(stack: str = "dev") -> dict[str, Any]:
+    """Return the settings of a `Pulumi.<stack>.yaml`, without the project's name."""
+    config = _yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     return {
         key.partition(":")[2]: value
         for key, value in config.items()
@@ -203,20 +163,29 @@ def packed(config: Path, folder: Path, **changes: Any) -> Path:
 @contextmanager
 def _recording(settings: dict[str, Any], stack: str) -> Iterator[Graph]:
     graph = Graph()
-    monitor = _Monitor(graph)
     values = {
-        f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value)
+        key: value if isinstance(value, str) else json.dumps(value)
         for key, value in settings.items()
     }
-    with event_loops():
-        pulumi.runtime.set_mocks(
-            monitor.mocks, project=PROJECT, stack=stack, preview=False, monitor=monitor
-        )
-        pulumi.runtime.set_all_config(values)
+    with recording.recording(_Mocks(graph.calls), values, stack) as made:
         try:
             yield graph
         finally:
-            pulumi.runtime.set_all_config({})
+            graph.resources.extend(map(_recorded, made.resources))
+
+
+def _recorded(one: recording.Registered) -> Recorded:
+    plain = {
+        each.name: getattr(one, each.name)
+        for each in fields(one)
+        if each.name != "inputs"
+    }
+    secrets = frozenset(
+        key
+        for key, value in one.inputs.items()
+        if isinstance(value, dict) and _SECRET in value
+    )
+    return Recorded(**plain, inputs=_plain(one.inputs), secrets=secrets)
 
 
 def run(settings: dict[str, Any], stack: str = "dev") -> Graph:
@@ -226,17 +195,20 @@ def run(settings: dict[str, Any], stack: str = "dev") -> Graph:
         Exception: Whatever the program raised, as it was.
     """
     with _recording(settings, stack) as graph:
-        pulumi.runtime.test(deploy)()
+        recording.run(deploy)
     return graph
 
 
 def run_recording(
-    settings: dict[str, Any], program: Callable[[], None] = deploy
+    settings: dict[str, Any],
+    program: Callable[[], None] = deploy,
+    *,
+    stack: str = "dev",
 ) -> tuple[Graph, str]:
     """Run a program that is expected to fail; return what it registered, and why."""
-    with _recording(settings, "dev") as graph:
+    with _recording(settings, stack) as graph:
         try:
-            pulumi.runtime.test(program)()
+            recording.run(program)
         except Exception as error:
             return graph, f"{type(error).__name__}: {error}"
     return graph, ""

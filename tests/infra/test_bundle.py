@@ -2,6 +2,8 @@ import ast
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +13,7 @@ import pytest
 
 from infra import bundle
 from runtime.contract.errors import ConfigError
-from runtime.contract.settings import HANDLER
+from runtime.contract.settings import CHECKER, HANDLER
 from tests.factories import make_table
 from tests.infra.conftest import CONFIG
 from tests.infra.recording import packed, run_recording
@@ -48,12 +50,13 @@ def names(path: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_our_own_files_are_contract_exporter_and_config(tmp_path):
+def test_our_own_files_are_contract_functions_and_config(tmp_path):
     own = names(packed(CONFIG, tmp_path))
     folders = {name.rpartition("/")[0] for name in own}
     assert folders == {
         "",
         "runtime",
+        "runtime/checker",
         "runtime/contract",
         "runtime/exporter",
         "config",
@@ -94,11 +97,66 @@ def test_a_full_disk_leaves_no_half_zip(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_builds_are_identical(built, tmp_path):
-    again = bundle.build(
-        CONFIG, tmp_path / "again.zip", python=THIS_PYTHON, platform=None
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the cloud gets, built from a copy of the tree by a stranger.
+
+    Another folder, another umask, other times of files, another time zone and locale,
+    and packages that are installed anew.
+    """
+    tree = tmp_path_factory.mktemp("a copy") / "tree"
+    for name in ("infra", "runtime", "config", "requirements"):
+        shutil.copytree(
+            bundle.ROOT / name,
+            tree / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            copy_function=shutil.copy,
+        )
+    for path in tree.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        if path.is_file():
+            path.chmod(0o600)
+    stranger = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-m", "infra.bundle", "--output", "there.zip"],
+        cwd=tree,
+        env=os.environ | stranger,
+        umask=0o077,
+        capture_output=True,
+        text=True,
+        timeout=110,
     )
-    assert again.read_bytes() == built.read_bytes()
+    assert done.returncode == 0, done.stderr
+    return tree / "there.zip"
+
+
+@pytest.mark.slow
+def test_two_builds_are_identical_wherever_and_whenever(elsewhere, tmp_path):
+    here = bundle.build(CONFIG, tmp_path / "here.zip")
+    assert (elsewhere.parent / "build").is_dir(), "the packages were installed there"
+    assert here.read_bytes() == elsewhere.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_wheels_are_those_of_lambdas_python_and_processor(elsewhere):
+    """Whatever interpreter builds: here it is another one."""
+    wanted = bundle.PYTHON.replace(".", "")
+    compiled = [
+        name
+        for name in names(elsewhere)
+        if name.endswith(".so") and not name.startswith("psycopg2_binary.libs/")
+    ]
+    assert len(compiled) > 3
+    form = rf"cpython-{wanted}-x86_64-linux-gnu\.so|abi3\.so"
+    assert [name for name in compiled if not re.search(form, name)] == []
+    with zipfile.ZipFile(elsewhere) as archive:
+        assert json.loads(archive.read("bundle.json")) == {
+            "python": "3.13",
+            "machine": "x86_64",
+        }
+        for name in compiled:
+            # The ELF header's machine: 0x3e is x86-64.
+            assert archive.read(name)[18:20] == b"\x3e\x00", name
 
 
 @pytest.mark.slow
@@ -114,10 +172,11 @@ def test_the_bundle_holds_what_is_allowed_and_no_more(built):
 
 
 @pytest.mark.slow
-def test_botocore_knows_the_services_that_the_exporter_calls(built):
+def test_botocore_knows_the_services_that_the_functions_call(built):
     """Their descriptions are in the bundle, the other four hundred are not."""
     called = set()
-    for path in (bundle.ROOT / "runtime" / "exporter").glob("*.py"):
+    folders = [bundle.ROOT / "runtime" / name for name in ("checker", "exporter")]
+    for path in (path for folder in folders for path in folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(node, ast.Call)
@@ -136,9 +195,10 @@ def test_botocore_knows_the_services_that_the_exporter_calls(built):
 
 
 @pytest.mark.slow
-def test_the_handler_runs_on_the_bundle_alone(unpacked):
+@pytest.mark.parametrize("handler", [HANDLER, CHECKER])
+def test_a_handler_runs_on_the_bundle_alone(unpacked, handler):
     """Neither site-packages nor the checkout is on the path, as in Lambda."""
-    module, _, function = HANDLER.rpartition(".")
+    module, _, function = handler.rpartition(".")
     code = (
         f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
         f"import {module} as handler\n"
@@ -233,6 +293,9 @@ def test_certificates_beside_the_config_travel_with_it(with_tables):
 
 @pytest.mark.slow
 def test_packages_that_are_not_to_be_had_are_told(tmp_path):
-    with pytest.raises(ConfigError, match="cannot be installed"):
-        bundle.build(CONFIG, tmp_path / "e.zip", platform="plan9_mips")
+    with pytest.raises(ConfigError, match="cannot be installed") as caught:
+        bundle.build(CONFIG, tmp_path / "e.zip", platform="plan9_aarch64")
+    told = str(caught.value)
+    assert "Could not find a version" in told or "No matching distribution" in told
+    assert "got 'Python 3.13, plan9_aarch64'" in told and "make lock" in told
     assert not list((bundle.ROOT / "build").glob("packages-*.*"))

@@ -65,6 +65,8 @@ def needed(graph: Graph) -> Iterator[tuple[str, str, str]]:
         if kind in ("TABLE", "VIEW") and each.inputs["schema"] != "LANDING":
             yield "READER", "USAGE", schema
             yield "READER", "SELECT", f"future {kind}S {schema}"
+        if kind in ("PIPE", "TASK"):
+            yield "LOADER", "USAGE", f"INTEGRATION {each.inputs['errorIntegration']}"
         if kind == "STAGE":
             integration = each.inputs["storageIntegration"]
             yield "LOADER", "USAGE", f"INTEGRATION {integration}"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra import permissions, policies, resource_policies
-from infra.permissions import resources, roles, row
+from infra.permissions import resources, roles, row, snowflake_roles
 from infra.stack import ROOT
 from tests.infra.deployed import Documents, statement
 from tests.infra.iam import decide
@@ -26,16 +26,20 @@ LEDGER = "arn:aws:dynamodb:eu-west-1:111122223333:table/aurora-sync-dev-ledger"
 LOADS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-load"
 DEAD_LETTERS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-dead-letters"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:aurora-sync-dev-files"
-LOG = (
-    "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/aurora-sync-dev-exporter"
-)
+ALARM_TOPIC = "arn:aws:sns:eu-west-1:111122223333:aurora-sync-dev-alarms"
+ALARM = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:aurora-sync"
+_LOGS = "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/aurora-sync-dev"
+LOG, CHECKER_LOG = f"{_LOGS}-exporter", f"{_LOGS}-checker"
 RULES = "arn:aws:events:eu-west-1:111122223333:rule/aurora-sync"
 EXPORT = f"{BUCKET}/exports/dev/public.orders/run/file.csv"
 MANIFEST = f"{BUCKET}/manifests/dev/public.orders/0000000001.json"
+STATUS = f"{BUCKET}/status/dev/tables.json"
 VIA_S3 = {"kms__ViaService": "s3.eu-west-1.amazonaws.com"}
+VIA_SNS = {"kms__ViaService": "sns.eu-west-1.amazonaws.com"}
 OUTSIDE = [
     f"{BUCKET}/exports/dev-2/public.orders/file.csv",
     f"{BUCKET}/manifests/prod/public.orders/1.json",
+    f"{BUCKET}/status/dev-2/tables.json",
     f"{BUCKET}/other",
     "arn:aws:s3:::another/exports/dev/public.orders/file.csv",
 ]
@@ -115,13 +119,18 @@ def test_the_exporter_may_do_to_its_ledger_what_its_code_does(documents: Documen
         assert decide(documents["exporter"], action, LEDGER + "-2") == "none"
 
 
-def test_the_exporter_writes_its_own_log_only(documents: Documents):
-    exporter = documents["exporter"]
-    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
-        stream = ":log-stream:1"
-        assert decide(exporter, action, LOG + stream) == "allow", action
-        assert decide(exporter, action, LOG + "-2" + stream) == "none", action
-    assert decide(exporter, "logs:CreateLogGroup", LOG) == "none"
+def test_the_functions_write_their_own_logs_only(documents: Documents):
+    for name, own, other in (
+        ("exporter", LOG, CHECKER_LOG),
+        ("checker", CHECKER_LOG, LOG),
+    ):
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            stream = ":log-stream:1"
+            assert decide(documents[name], action, own + stream) == "allow", action
+            for foreign in (own + "-2", other):
+                found = decide(documents[name], action, foreign + stream)
+                assert found == "none", action
+        assert decide(documents[name], "logs:CreateLogGroup", own) == "none"
 
 
 def test_lambda_puts_down_what_failed_for_good(documents: Documents):
@@ -158,7 +167,58 @@ def test_the_function_code_cannot_touch_network_interfaces(documents: Documents)
     assert decide(documents["exporter"], "ec2:RunInstances", "*") == "none"
 
 
-def test_snowflake_reads_both_folders_and_writes_nothing(documents: Documents):
+def test_the_checker_reads_status_and_ledger_and_changes_nothing(documents: Documents):
+    checker = documents["checker"]
+    assert decide(checker, "s3:GetObject", STATUS) == "allow"
+    assert decide(checker, "dynamodb:BatchGetItem", LEDGER) == "allow"
+    assert decide(checker, "dynamodb:BatchGetItem", LEDGER + "-2") == "none"
+    for place in (EXPORT, MANIFEST, *OUTSIDE):
+        assert decide(checker, "s3:GetObject", place) == "none", place
+    for bucket, prefix, expected in (
+        (BUCKET, "status/dev/", "allow"),
+        (BUCKET, "status/dev-2/", "none"),
+        (BUCKET, "exports/dev/", "none"),
+        (BUCKET, "", "none"),
+        (BUCKET + "-2", "status/dev/", "none"),
+    ):
+        listed = decide(checker, "s3:ListBucket", bucket, s3__prefix=prefix)
+        assert listed == expected, prefix
+    for action, resource in (
+        ("s3:PutObject", STATUS),
+        ("dynamodb:UpdateItem", LEDGER),
+        ("dynamodb:Scan", LEDGER),
+        ("cloudwatch:PutMetricData", "*"),
+        ("sns:Publish", ALARM_TOPIC),
+        ("sqs:SendMessage", "*"),
+    ):
+        assert decide(checker, action, resource) == "none", action
+
+
+def test_snowflake_writes_its_status_and_nothing_else(documents: Documents):
+    snowflake = documents["snowflake"]
+    assert decide(snowflake, "s3:PutObject", STATUS) == "allow"
+    for place in OUTSIDE:
+        assert decide(snowflake, "s3:PutObject", place) == "none", place
+    for action in ("s3:GetObject", "s3:DeleteObject"):
+        assert decide(snowflake, action, STATUS) == "none", action
+
+
+def test_snowflake_publishes_its_errors_to_the_alarms_topic_alone(
+    documents: Documents,
+):
+    errors = documents["snowflake-errors"]
+    assert decide(errors, "sns:Publish", ALARM_TOPIC) == "allow"
+    for topic in (ALARM_TOPIC + "2", TOPIC):
+        assert decide(errors, "sns:Publish", topic) == "none"
+    assert decide(errors, "sns:Subscribe", ALARM_TOPIC) == "none"
+    for action in ("kms:GenerateDataKey", "kms:Decrypt"):
+        assert decide(errors, action, KEY, **VIA_SNS) == "allow", action
+        assert decide(errors, action, KEY + "2", **VIA_SNS) == "none", action
+        assert decide(errors, action, KEY, **VIA_S3) == "none", action
+        assert decide(errors, action, KEY) == "none", action
+
+
+def test_snowflake_reads_both_folders_and_writes_nothing_there(documents: Documents):
     snowflake = documents["snowflake"]
     for place in (EXPORT, MANIFEST):
         assert decide(snowflake, "s3:GetObject", place) == "allow"
@@ -171,11 +231,13 @@ def test_snowflake_reads_both_folders_and_writes_nothing(documents: Documents):
     assert decide(snowflake, "s3:GetBucketLocation", BUCKET + "-2") == "none"
 
 
-def test_snowflake_lists_both_folders_only(documents: Documents):
+def test_snowflake_lists_its_folders_only(documents: Documents):
     for bucket, prefix, expected in (
         (BUCKET, "exports/dev/public.orders/", "allow"),
         (BUCKET, "manifests/dev/", "allow"),
+        (BUCKET, "status/dev/", "allow"),
         (BUCKET, "exports/dev-2/", "none"),
+        (BUCKET, "status/dev-2/", "none"),
         (BUCKET, "", "none"),
         (BUCKET + "-2", "exports/dev/public.orders/", "none"),
     ):
@@ -189,7 +251,8 @@ def test_the_key_is_used_through_s3_only(documents: Documents):
     for role, actions in {
         "aurora": {"kms:GenerateDataKey", "kms:Decrypt"},
         "exporter": {"kms:GenerateDataKey", "kms:Decrypt"},
-        "snowflake": {"kms:Decrypt"},
+        "snowflake": {"kms:GenerateDataKey", "kms:Decrypt"},
+        "checker": {"kms:Decrypt"},
     }.items():
         document = documents[role]
         for action in ("kms:GenerateDataKey", "kms:Decrypt", "kms:Encrypt"):
@@ -229,13 +292,26 @@ def test_snowflake_is_trusted_with_our_external_id_only(documents: Documents):
     assert decide(trust, "sts:AssumeRole", "role") == "none"
 
 
-def test_the_function_role_is_trusted_to_lambda_only(documents: Documents):
-    trust = documents["exporter-trust"]
-    assert [each["Principal"] for each in trust["Statement"]] == [
-        {"Service": "lambda.amazonaws.com"}
-    ]
-    assert decide(trust, "sts:AssumeRole", "role") == "allow"
-    assert decide(trust, "sts:TagSession", "role") == "none"
+def test_snowflakes_user_publishes_with_the_external_id_that_it_told(
+    documents: Documents,
+):
+    trust = documents["snowflake-errors-trust"]
+    (one,) = trust["Statement"]
+    assert one["Principal"] == {"AWS": SNOWFLAKE_USER}
+    told = {"sts__ExternalId": "made up by Snowflake"}
+    assert decide(trust, "sts:AssumeRole", "role", **told) == "allow"
+    assert decide(trust, "sts:AssumeRole", "role", sts__ExternalId="x") == "none"
+    assert decide(trust, "sts:AssumeRole", "role") == "none"
+
+
+def test_the_functions_roles_are_trusted_to_lambda_only(documents: Documents):
+    for name in ("exporter-trust", "checker-trust"):
+        trust = documents[name]
+        assert [each["Principal"] for each in trust["Statement"]] == [
+            {"Service": "lambda.amazonaws.com"}
+        ]
+        assert decide(trust, "sts:AssumeRole", "role") == "allow"
+        assert decide(trust, "sts:TagSession", "role") == "none"
 
 
 # --- what the resources accept
@@ -276,16 +352,17 @@ def test_the_bucket_takes_objects_under_its_own_key_only(documents: Documents):
 
 
 def test_what_is_denied_is_denied_to_everybody(documents: Documents):
-    for name in ("bucket", "topic", "dead-letters", "load-queue"):
+    for name in ("bucket", "topic", "alarm-topic", "dead-letters", "load-queue"):
         denied = [
             each for each in documents[name]["Statement"] if each["Effect"] == "Deny"
         ]
         assert denied and {each["Principal"] for each in denied} == {"*"}
 
 
-def test_topic_and_queues_refuse_plain_http(documents: Documents):
+def test_topics_and_queues_refuse_plain_http(documents: Documents):
     for name, action, resource in (
         ("topic", "sns:Publish", TOPIC),
+        ("alarm-topic", "sns:Publish", ALARM_TOPIC),
         ("dead-letters", "sqs:SendMessage", DEAD_LETTERS),
         ("load-queue", "sqs:ReceiveMessage", LOADS),
     ):
@@ -315,6 +392,22 @@ def test_the_topic_takes_events_of_this_bucket_and_snowflakes_queues(
     assert subscribe["Principal"] == {"AWS": [SNOWFLAKE_USER]}
     assert decide(document, "sns:Subscribe", TOPIC) == "allow"
     assert decide(document, "sns:Subscribe", TOPIC + "-2") == "none"
+
+
+def test_alarms_publish_to_their_topic_and_nobody_else(documents: Documents):
+    document = documents["alarm-topic"]
+    publish = statement(documents, "alarm-topic", "Alarms")
+    assert publish["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    own = {"aws__SourceAccount": ACCOUNT, "aws__SourceArn": f"{ALARM}_dev_late_A"}
+    assert decide(document, "sns:Publish", ALARM_TOPIC, **own) == "allow"
+    for foreign in (
+        own | {"aws__SourceArn": f"{ALARM}_dev-2_late_A"},
+        own | {"aws__SourceAccount": OTHER_ACCOUNT},
+        {},
+    ):
+        assert decide(document, "sns:Publish", ALARM_TOPIC, **foreign) == "none"
+    assert decide(document, "sns:Publish", ALARM_TOPIC + "-2", **own) == "none"
+    assert decide(document, "sns:Subscribe", ALARM_TOPIC, **own) == "none"
 
 
 def test_all_users_that_snowflake_names_may_subscribe():
@@ -356,6 +449,22 @@ def test_schedules_of_this_stack_alone_start_the_function(documents: Documents):
     assert principal == {"Service": "events.amazonaws.com"}
 
 
+def test_its_schedule_alone_starts_the_checker(documents: Documents):
+    function, own = "aurora-sync-dev-checker", f"{RULES}_dev_checker"
+
+    def started(account: str, rule: str, name: str = function) -> str:
+        source = {"aws__SourceAccount": account, "aws__SourceArn": rule}
+        document = documents["checker-function"]
+        return decide(document, "lambda:InvokeFunction", name, **source)
+
+    assert started(ACCOUNT, own) == "allow"
+    assert started(ACCOUNT, f"{RULES}_dev_public.orders") == "none"
+    assert started(OTHER_ACCOUNT, own) == "none"
+    assert started(ACCOUNT, own, function + "-2") == "none"
+    principal = statement(documents, "checker-function", "Schedules")["Principal"]
+    assert principal == {"Service": "events.amazonaws.com"}
+
+
 def test_endpoints_lead_to_this_account_only(documents: Documents):
     own = {"aws__ResourceAccount": ACCOUNT}
     other = {"aws__ResourceAccount": OTHER_ACCOUNT}
@@ -377,37 +486,49 @@ def test_the_account_keeps_hold_of_its_key(documents: Documents):
     assert decide(documents["key"], "kms:ScheduleKeyDeletion", KEY) == "allow"
 
 
-def test_the_key_serves_this_log_group_and_this_buckets_events(documents: Documents):
-    log = statement(documents, "key", "LogGroup")
-    events = statement(documents, "key", "BucketEvents")
-    assert log["Principal"] == {"Service": "logs.eu-west-1.amazonaws.com"}
-    assert events["Principal"] == {"Service": "s3.amazonaws.com"}
-    group = {"kms__EncryptionContext:aws:logs:arn": LOG}
+def test_the_key_serves_this_stacks_logs_alarms_and_bucket(documents: Documents):
+    group = "kms__EncryptionContext:aws:logs:arn"
     bucket = {"aws__SourceAccount": ACCOUNT, "aws__SourceArn": BUCKET}
-    for one, context, foreign, actions in (
+    alarm = {"aws__SourceAccount": ACCOUNT, "aws__SourceArn": f"{ALARM}_dev_late_A"}
+    for sid, service, own, foreign, actions in (
         (
-            log,
-            group,
-            [{"kms__EncryptionContext:aws:logs:arn": LOG + "-2"}],
+            "LogGroup",
+            "logs.eu-west-1",
+            [{group: LOG}, {group: CHECKER_LOG}],
+            [{group: LOG + "-2"}],
             "Decrypt DescribeKey Encrypt GenerateDataKey ReEncryptFrom",
         ),
         (
-            events,
-            bucket,
+            "BucketEvents",
+            "s3",
+            [bucket],
             [
                 bucket | {"aws__SourceArn": BUCKET + "-2"},
                 bucket | {"aws__SourceAccount": OTHER_ACCOUNT},
             ],
             "Decrypt GenerateDataKey",
         ),
+        (
+            "Alarms",
+            "cloudwatch",
+            [alarm],
+            [
+                alarm | {"aws__SourceArn": f"{ALARM}_dev-2_late_A"},
+                alarm | {"aws__SourceAccount": OTHER_ACCOUNT},
+            ],
+            "Decrypt GenerateDataKey",
+        ),
     ):
+        one = statement(documents, "key", sid)
+        assert one["Principal"] == {"Service": f"{service}.amazonaws.com"}
         document = {"Statement": [one]}
-        for action in actions.split():
-            name = f"kms:{action}"
-            assert decide(document, name, KEY, **context) == "allow", name
-            for other in foreign:
-                assert decide(document, name, KEY, **other) == "none", name
-        assert decide(document, "kms:PutKeyPolicy", KEY, **context) == "none"
+        for context in own:
+            for action in actions.split():
+                name = f"kms:{action}"
+                assert decide(document, name, KEY, **context) == "allow", name
+                for other in foreign:
+                    assert decide(document, name, KEY, **other) == "none", name
+            assert decide(document, "kms:PutKeyPolicy", KEY, **context) == "none"
 
 
 # --- Vault
@@ -431,7 +552,16 @@ def test_at_vault_the_exporter_leases_its_own_users_only(graph):
 
 
 @pytest.mark.parametrize(
-    "module", [permissions, roles, resources, row, policies, resource_policies]
+    "module",
+    [
+        permissions,
+        roles,
+        snowflake_roles,
+        resources,
+        row,
+        policies,
+        resource_policies,
+    ],
 )
 def test_policies_know_nothing_of_pulumi(module: Any):
     """They are testable, and readable, without it."""

@@ -27,9 +27,10 @@ from infra.policy_pack import access, pack
 from infra.policy_pack.model import Resource, Rule, StackRule
 from infra.stack import ROOT
 from tests.infra import deployed
-from tests.infra.recording import Graph, run
+from tests.infra.recording import Graph, example_settings, run
 
 FOLDER = ROOT / "infra" / "policy_pack"
+STACKS = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
 RULES = {rule.name: rule for rule in pack.RULES}
 Resources = list[Resource]
 
@@ -65,9 +66,11 @@ def violations(resources: Resources) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, rule in RULES.items():
         if isinstance(rule, StackRule):
-            told = [f"{each.name}: {why}" for each, why in rule.check(resources)]
+            told = [f"{each.name}: {why}" for each, why in rule.problems(resources)]
         else:
-            told = [f"{each.name}: {w}" for each in resources for w in rule.check(each)]
+            told = [
+                f"{each.name}: {w}" for each in resources for w in rule.problems(each)
+            ]
         if told:
             found[name] = told
     return found
@@ -75,6 +78,41 @@ def violations(resources: Resources) -> dict[str, list[str]]:
 
 def test_the_whole_program_passes(program):
     assert violations(program) == {}
+
+
+def test_what_is_exempt_would_break_its_rule(program, monkeypatch):
+    exempt = {name: set(rule.exempt) for name, rule in RULES.items() if rule.exempt}
+    for name in exempt:
+        monkeypatch.setitem(RULES, name, replace(RULES[name], exempt={}))
+    found = {
+        name: {each.partition(": ")[0] for each in told}
+        for name, told in violations(program).items()
+    }
+    assert found == exempt
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_stack_of_this_checkout_passes(stack, settings):
+    wanted = example_settings(stack) | {"bundle": settings["bundle"]}
+    assert violations(seen(run(wanted, stack=stack))) == {}
+
+
+def test_a_stack_that_tells_somebody_passes(settings):
+    settings["alarms"] = {
+        "email": ["on-call@example.com"],
+        "https": ["https://example.com/hook"],
+    }
+    graph = run(settings)
+    assert len(graph.of("aws:sns/topicSubscription")) == 2
+    assert violations(seen(graph)) == {}
+
+
+def test_a_stack_without_protection_passes_as_a_whole(settings):
+    settings["deletion_protection"] = False
+    program = seen(run(settings))
+    assert violations(program) == {}
+    kept = altered(program, "aws:dynamodb/table", deletionProtectionEnabled=True)
+    assert set(violations(kept)) == {"data-is-kept"}
 
 
 def test_a_program_with_an_own_network_passes(settings):
@@ -93,9 +131,20 @@ def test_a_program_with_an_own_network_passes(settings):
 # --- seeded violations
 
 
-def altered(program: Resources, kind: str, **inputs: Any) -> Resources:
-    """Change inputs of the first resource of a kind; None takes one out."""
-    index = next(i for i, each in enumerate(program) if each.kind == kind)
+def altered(program: Resources, kind: str, /, of: str = "", **inputs: Any) -> Resources:
+    """Change inputs of the first resource of a kind; None takes one out.
+
+    Args:
+        program: What is registered.
+        kind: Kind of the resource.
+        of: What its name begins with.
+        **inputs: Other values.
+    """
+    index = next(
+        i
+        for i, each in enumerate(program)
+        if each.kind == kind and each.name.startswith(of)
+    )
     merged = dict(program[index].inputs) | inputs
     kept = {key: value for key, value in merged.items() if value is not None}
     copied = list(program)
@@ -220,6 +269,7 @@ SEEDED: list[tuple[str, Any]] = [
     ("guarded", lambda p: removed(p, ENCRYPTION)),
     ("guarded", lambda p: removed(p, QUEUE)),
     ("guarded", lambda p: removed(p, "aws:sns/topicPolicy")),
+    ("guarded", lambda p: [each for each in p if each.name != "alarms-policy"]),
     ("guarded", lambda p: added(p, "aws:s3/bucket:Bucket", bucket="other-bucket")),
     ("rotating-key", lambda p: altered(p, "aws:kms/key", enableKeyRotation=False)),
     # TLS-only: the statement is missing.
@@ -259,6 +309,15 @@ SEEDED: list[tuple[str, Any]] = [
         "permission-in-the-table",
         lambda p: altered(p, "aws:lambda/permission", principal="*"),
     ),
+    (
+        "permission-in-the-table",
+        lambda p: altered(
+            p,
+            "aws:lambda/permission",
+            "checker",
+            sourceArn="arn:aws:events:eu-west-1:111122223333:rule/*",
+        ),
+    ),
     ("permission-in-the-table", lambda p: altered(p, "aws:kms/key", policy=None)),
     ("permission-in-the-table", lambda p: altered(p, "aws:ec2/vpcEndpoint", policy="")),
     (
@@ -295,7 +354,10 @@ SEEDED: list[tuple[str, Any]] = [
         ),
     ),
     ("own-vpc", lambda p: added(p, "aws:ec2/defaultSubnet:DefaultSubnet")),
-    ("own-vpc", lambda p: altered(p, "aws:lambda/function", vpcConfig=None)),
+    (
+        "own-vpc",
+        lambda p: altered(p, "aws:lambda/function", "exporter", vpcConfig=None),
+    ),
     ("own-vpc", lambda p: altered(p, "aws:ec2/securityGroup", vpcId=None)),
     (
         "own-vpc",
@@ -352,16 +414,21 @@ SEEDED: list[tuple[str, Any]] = [
         lambda p: altered(p, "aws:dynamodb/table", deletionProtectionEnabled=False),
     ),
     (
-        "data-is-kept",
+        "data-comes-back",
         lambda p: altered(p, "aws:dynamodb/table", pointInTimeRecovery=None),
     ),
-    ("data-is-kept", lambda p: altered(p, "aws:kms/key", deletionWindowInDays=7)),
+    (
+        "data-comes-back",
+        lambda p: altered(p, "aws:kms/key", deletionWindowInDays=7),
+    ),
     ("logs-end", lambda p: altered(p, "aws:cloudwatch/logGroup", retentionInDays=None)),
     ("bounded", lambda p: altered(p, "aws:lambda/function", timeout=None)),
     ("bounded", lambda p: altered(p, "aws:lambda/function", loggingConfig=None)),
     (
         "bounded",
-        lambda p: altered(p, "aws:cloudwatch/eventTarget", deadLetterConfig=None),
+        lambda p: altered(
+            p, "aws:cloudwatch/eventTarget", "table-", deadLetterConfig=None
+        ),
     ),
     ("nothing-lost", lambda p: removed(p, "aws:lambda/functionEventInvokeConfig")),
     (
@@ -393,8 +460,9 @@ def test_every_rule_has_a_violation_here():
 
 
 def test_a_permission_reads_alike_for_pack_and_tests(graph):
-    inputs = graph.one("aws:lambda/permission").inputs
-    assert access.permission(inputs) == deployed.permission(inputs)
+    for each in graph.of("aws:lambda/permission"):
+        read = access.permission(each.inputs)
+        assert read == deployed.permission(each.inputs)
 
 
 # --- as Pulumi asks

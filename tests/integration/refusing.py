@@ -73,6 +73,9 @@ class Scene:
             "exporter": self.function["Role"],
             "aurora": self.sandbox.local.fact("aurora_role_arn"),
             "snowflake": self.integration["STORAGE_AWS_ROLE_ARN"],
+            "checker": self.sandbox.aws("lambda").get_function_configuration(
+                FunctionName=self.sandbox.outputs["checker"]
+            )["Role"],
         }
 
     @property

@@ -135,7 +135,7 @@ def test_a_replayed_file_does_not_bring_a_deleted_row_back(sandbox):
 def test_a_row_that_was_written_after_the_keys_stays(sandbox):
     """Its key is in no key file, and its stamp is above all of them."""
     table = filled(sandbox)
-    pipe = f"ANALYTICS.LANDING.PUBLIC__{table.spec.source.name.upper()}_PIPE"
+    pipe = sandbox.pipe(table)
     sandbox.snowflake(f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = TRUE")
     answer = sandbox.tick(table, reconcile=True)
     sandbox.aurora(f"INSERT INTO {table.spec.source.sql} VALUES (99, 'x')")

@@ -33,8 +33,8 @@ def scene(sandbox: Sandbox) -> Scene:
 # --- what each role is refused
 
 
-def exporter_session(scene: Scene) -> Any:
-    """Take the function's role as Lambda does: the account's root plays the service."""
+def function_session(scene: Scene, function: str) -> Any:
+    """Take a function's role as Lambda does: the account's root plays the service."""
     sts = boto3.client(
         "sts",
         endpoint_url=scene.sandbox.local.url("aws"),
@@ -42,15 +42,16 @@ def exporter_session(scene: Scene) -> Any:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
-    role = scene.roles["exporter"]
-    return sts.assume_role(RoleArn=role, RoleSessionName="exporter")["Credentials"]
+    role = scene.roles[function]
+    return sts.assume_role(RoleArn=role, RoleSessionName=function)["Credentials"]
 
 
 @pytest.fixture(scope="module")
 def client_of(scene: Scene) -> Callable[[str, str], Any]:
     """Return a function that gives a client of a service in one of the roles."""
     local = scene.sandbox.local
-    session = exporter_session(scene)
+    functions = ("exporter", "checker")
+    sessions = {each: function_session(scene, each) for each in functions}
 
     @cache
     def client(role: str, service: str) -> Any:
@@ -62,6 +63,7 @@ def client_of(scene: Scene) -> Callable[[str, str], Any]:
             arn = known["STORAGE_AWS_ROLE_ARN"]
             return aws.assumed_client(local, service, role, arn, external_id)
         make: Any = boto3.client
+        session = sessions[role]
         return make(
             service,
             endpoint_url=local.url("aws"),
@@ -80,6 +82,9 @@ QUERY = {
 }
 TOO_LATE = {"MessageBody": "{{}}", "DelaySeconds": 901}
 KEY = {"pk": {"S": "local#shop.orders"}, "sk": {"S": "STATE"}}
+KEYS = {"Keys": [KEY]}
+# How services say no; SNS in its own words.
+REFUSED = ("AccessDenied", "AccessDeniedException", "AuthorizationError")
 DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "exporter": [
         # It never sees a row: what Aurora writes it can neither read nor find.
@@ -114,6 +119,24 @@ DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("lambda", "invoke", {"FunctionName": "{function}"}),
         ("rds", "describe_db_clusters", {}),
     ],
+    "checker": [
+        ("s3", "get_object", {"Key": "{export}"}),
+        ("s3", "get_object", {"Key": "{manifest}"}),
+        ("s3", "get_object", {"Key": "status/other/tables.json"}),
+        ("s3", "put_object", {"Key": "status/local/tables.json"}),
+        ("s3", "list_objects_v2", {"Prefix": "exports/local/"}),
+        ("s3", "list_objects_v2", {}),
+        ("dynamodb", "get_item", {"TableName": "{ledger}", "Key": KEY}),
+        ("dynamodb", "query", {"TableName": "{ledger}"}),
+        ("dynamodb", "scan", {"TableName": "{ledger}"}),
+        ("dynamodb", "delete_item", {"TableName": "{ledger}", "Key": KEY}),
+        ("sqs", "receive_message", {"QueueUrl": "{dead_letters}"}),
+        ("sns", "publish", {"TopicArn": "{alarm_topic}", "Message": "forged"}),
+        ("cloudwatch", "delete_alarms", {"AlarmNames": ["aurora-sync_local_silent"]}),
+        ("lambda", "invoke", {"FunctionName": "{function}"}),
+        ("kms", "decrypt", {"CiphertextBlob": b"x", "KeyId": "{kms_key}"}),
+        ("sts", "assume_role", {"RoleArn": "{aurora}", "RoleSessionName": "intruder"}),
+    ],
     "aurora": [
         ("s3", "get_object", {"Key": "{export}"}),
         ("s3", "delete_object", {"Key": "{export}"}),
@@ -132,6 +155,9 @@ DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "snowflake": [
         ("s3", "put_object", {"Key": "exports/local/shop.orders/forged.csv"}),
         ("s3", "put_object", {"Key": "manifests/local/shop.orders/9999999999.json"}),
+        ("s3", "put_object", {"Key": "status/other/tables.json"}),
+        ("s3", "put_object", {"Key": "status/localized/tables.json"}),
+        ("s3", "get_object", {"Key": "status/local/tables.json"}),
         ("s3", "delete_object", {"Key": "{export}"}),
         ("s3", "delete_object", {"Key": "{manifest}"}),
         ("s3", "get_object", {"Key": "exports/other/shop.orders/x.csv"}),
@@ -159,6 +185,7 @@ def known_names(scene: Scene) -> dict[str, str]:
         "pipes": pipes,
         "dead_letters": scene.sandbox.outputs["dead_letters_url"],
         "function": scene.sandbox.outputs["function"],
+        "alarm_topic": scene.sandbox.outputs["alarm_topic"],
         "aurora": scene.roles["aurora"],
         "snowflake": scene.roles["snowflake"],
     }
@@ -168,11 +195,15 @@ def given(
     scene: Scene, service: str, arguments: dict[str, Any], names: dict[str, str]
 ) -> dict[str, Any]:
     """Return a call's arguments with its names filled in."""
-    filled = {
-        name: value.format(**names) if isinstance(value, str) else value
-        for name, value in arguments.items()
-    }
-    return filled | ({"Bucket": scene.settings.bucket} if service == "s3" else {})
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {filled(name): filled(each) for name, each in value.items()}
+        return value.format(**names) if isinstance(value, str) else value
+
+    return filled(arguments) | (
+        {"Bucket": scene.settings.bucket} if service == "s3" else {}
+    )
 
 
 @pytest.mark.parametrize("role", DENIED)
@@ -189,7 +220,7 @@ def test_a_role_is_refused_the_rest(
             allowed.append((operation, filled, "done"))
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code not in ("AccessDenied", "AccessDeniedException"):
+            if code not in REFUSED:
                 allowed.append((operation, filled, code))
     assert allowed == []
     assert before == (
@@ -216,6 +247,19 @@ NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
     ("snowflake", "ListFiles", "s3:ListBucket"): (
         ("s3", "list_objects_v2", {"Prefix": "exports/local/"}),
         ("s3", "list_objects_v2", {"Prefix": "exports/"}),
+    ),
+    # What is written here lies beside the status, and nobody reads it.
+    ("snowflake", "WriteStatus", "s3:PutObject"): (
+        ("s3", "put_object", {"Key": "status/local/by-hand", **_ONCE}),
+        ("s3", "put_object", {"Key": "status/other/by-hand", **_ONCE}),
+    ),
+    ("checker", "Ledger", "dynamodb:BatchGetItem"): (
+        ("dynamodb", "batch_get_item", {"RequestItems": {"{ledger}": KEYS}}),
+        ("dynamodb", "get_item", {"TableName": "{ledger}", "Key": KEY}),
+    ),
+    ("checker", "Status", "s3:GetObject"): (
+        ("s3", "get_object", {"Key": "status/local/by-hand"}),
+        ("s3", "get_object", {"Key": "{manifest}"}),
     ),
     ("exporter", "Ledger", "dynamodb:Query"): (
         ("dynamodb", "query", {"TableName": "{ledger}", **QUERY}),
@@ -245,7 +289,7 @@ NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
 
 
 def test_every_permission_that_is_held_here_has_its_call() -> None:
-    roles = {"aurora", "snowflake", "exporter"}
+    roles = {"aurora", "snowflake", "exporter", "checker"}
     assert set(NEEDED) == {
         (row.policy.name, row.sid, action)
         for row in ROWS
@@ -262,7 +306,7 @@ def refused(make: Callable[[str, str], Any], role: str, call: Call) -> bool:
         getattr(make(role, service), operation)(**arguments)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        return code in ("AccessDenied", "AccessDeniedException")
+        return code in REFUSED
     return False
 
 
@@ -447,7 +491,7 @@ def test_a_leased_user_reads_its_tables_and_nothing_else(
 @pytest.fixture(scope="module")
 def token(scene: Scene) -> Iterator[Any]:
     """Vault as the exporter sees it once it has logged in."""
-    settings, session = scene.settings, exporter_session(scene)
+    settings, session = scene.settings, function_session(scene, "exporter")
     client: Any = vault_client(scene.sandbox.local)
     client.token = ""
     client.auth.aws.iam_login(

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from infra.cli.app import app
 from infra.local import vault
+from runtime.contract.loader import load_tables
 from runtime.contract.specs import Table
 from runtime.ops import doctor_warehouse
 from tests.integration.conftest import MERGE_SECONDS, Sandbox
@@ -87,7 +88,9 @@ def test_faults_everywhere_are_named_and_their_remedies_clear_them(doctor):
         'ALTER ROLE "Ba""d" SET track_activities = off',
     ):
         sandbox.aurora(statement)
-    sandbox.snowflake(f"ALTER PIPE {landing}_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
+    sandbox.snowflake(
+        f"ALTER PIPE {sandbox.pipe(table)} SET PIPE_EXECUTION_PAUSED = TRUE"
+    )
     sandbox.snowflake(f"ALTER TASK {landing}_MERGE SUSPEND")
     sandbox.snowflake(f"DROP STREAM {landing}_STREAM")
     sandbox.aws("events").disable_rule(Name=f"aurora-sync_local_{slug}")
@@ -131,10 +134,13 @@ def test_an_added_and_a_changed_column_are_told_with_the_refresh(doctor):
 
 
 def test_files_that_wait_and_rows_that_do_not_fit(doctor, monkeypatch):
-    sandbox, table = doctor.sandbox, doctor.table
+    sandbox = doctor.sandbox
+    # Its contract has been refreshed since.
+    [table] = load_tables(sandbox.config)
     monkeypatch.setattr(doctor_warehouse, "LATE_MINUTES", 0)
-    landing = f"ANALYTICS.LANDING.PUBLIC__{table.spec.source.name.upper()}"
-    sandbox.snowflake(f"ALTER PIPE {landing}_PIPE SET PIPE_EXECUTION_PAUSED = TRUE")
+    sandbox.snowflake(
+        f"ALTER PIPE {sandbox.pipe(table)} SET PIPE_EXECUTION_PAUSED = TRUE"
+    )
     sandbox.aurora(f"UPDATE {table.spec.source.sql} SET updated_at = NOW()")
     answer = sandbox.tick(table)
     found = doctor.findings()

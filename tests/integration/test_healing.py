@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.local.snowflake.part import connect
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.snowflake_sql import copy_statement
+from runtime.contract.snowflake_pipes import copy_statement
 from runtime.contract.specs import Table
 from runtime.ops.sweep import sweep as sweep_now
 from runtime.ops.warehouse import Warehouse
@@ -67,7 +67,7 @@ def objects(table: Table) -> dict[str, str]:
     return {
         "target": f"ANALYTICS.PUBLIC.{name}",
         "landing": landing,
-        "pipe": f"{landing}_PIPE",
+        "pipe": Sandbox.pipe(table),
         "stream": f"{landing}_STREAM",
         "task": f"{landing}_MERGE",
     }

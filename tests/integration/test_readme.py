@@ -17,7 +17,10 @@ from tests.ordinary_user import NOBODY, as_ordinary_user
 
 ROOT = Path(__file__).parents[2]
 # Blocks that other tests run line by line.
-RUN_ELSEWHERE = {"docs/RUNBOOK.md": "tests/integration/test_runbook.py"}
+RUN_ELSEWHERE = {
+    "docs/DEPLOYMENT.md": "tests/integration/test_deployment.py",
+    "docs/RUNBOOK.md": "tests/integration/test_runbook.py",
+}
 
 
 def blocks(name: str) -> list[tuple[str, str]]:

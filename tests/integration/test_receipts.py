@@ -87,6 +87,24 @@ def test_lines_may_come_in_any_order_and_with_gaps(sandbox, table):
     assert receipt(sandbox, file) == (5, 5, 0, True)
 
 
+def test_a_file_that_is_wider_than_the_merge_knows_waits_for_the_next_one(
+    sandbox, table
+):
+    """A run of the task that began before a deployment would null what is new."""
+    file = promise(sandbox, table, 105, rows=2)
+    wide = file.replace("_3_", "_4_")
+    arrive(sandbox, table, wide, (51, 52))
+    target = f"ANALYTICS.PUBLIC.{table.spec.source.name.upper()}"
+    assert sandbox.snowflake(f"SELECT id FROM {target} WHERE id > 50") == []
+    assert (
+        sandbox.snowflake(
+            "SELECT first_row FROM ANALYTICS.SYNC.FILE_RECEIPTS "
+            f"WHERE file_name = '{wide}'"
+        )
+        == []
+    )
+
+
 def test_a_file_that_is_loaded_again_stays_complete(sandbox, table):
     """A replaced pipe forgets what it has loaded, and a refresh brings it again."""
     file = promise(sandbox, table, 103, rows=3)

@@ -43,13 +43,20 @@ EXPORTER = {
 AURORA = {
     "s3:PutObject": ("export", ("AccessDenied", "could not write to S3", "{exports}"))
 }
-# See test_reading_rights.
-SNOWFLAKE = ("s3:GetObject", "s3:ListBucket")
+# See test_reading_rights, and test_alarms for the status.
+SNOWFLAKE = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
+# See test_alarms.
+CHECKER = ("s3:GetObject", "dynamodb:BatchGetItem")
 
 
 @pytest.mark.parametrize(
     ("role", "taken"),
-    [("exporter", EXPORTER), ("aurora", AURORA), ("snowflake", SNOWFLAKE)],
+    [
+        ("exporter", EXPORTER),
+        ("aurora", AURORA),
+        ("snowflake", SNOWFLAKE),
+        ("checker", CHECKER),
+    ],
 )
 def test_every_action_is_taken_away_here_or_held_by_the_graph(
     scene: Scene, role: str, taken: Any

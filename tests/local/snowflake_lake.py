@@ -138,13 +138,15 @@ class Lake:
             f" FILE_FORMAT = (FORMAT_NAME = 'TEST.S.{fmt}') ON_ERROR = SKIP_FILE"
         )
 
-    def pipe(self, name: str, columns: str = "A B C") -> None:
+    def pipe(self, name: str, columns: str = "A B C", pattern: str = "") -> None:
         """Make a table of text columns and a pipe on the folder of its name."""
+        matched = f" PATTERN = '{pattern}'" if pattern else ""
         texts = ", ".join(f"{column} VARCHAR" for column in columns.split())
         self.run(f"CREATE TABLE {name} (FILE VARCHAR, N NUMBER(19,0), {texts})")
         self.run(
             f"CREATE OR REPLACE PIPE P_{name} AUTO_INGEST = TRUE"
             f" AWS_SNS_TOPIC = '{TOPIC}' AS {self.copy_of(name, columns.split())}"
+            f"{matched}"
         )
 
     def count(self, table: str) -> int:

@@ -246,6 +246,17 @@ def test_a_pipe_is_made_again_only_for_another_text_or_a_lost_queue(
     assert [times_made(), times_made()] == [0, 1]
 
 
+def test_older_versions_of_a_pipe_go_and_no_other_pipe(tmp_path: Path) -> None:
+    names = ("P_PIPE", "P_PIPE_00000001", "P_PIPE_0000000A", "P_PIPE_0000000A_PIPE")
+    sessions = FakeSessions(SHOW=[{"name": name} for name in (*names, "Q_PIPE")])
+    own = {**PIPE, "name": "P_PIPE_0000000A"}
+    snowflake.drop_older_pipes(site(tmp_path, sessions), own)
+    assert sessions.statements[1:] == [
+        "DROP PIPE A.LANDING.P_PIPE",
+        "DROP PIPE A.LANDING.P_PIPE_00000001",
+    ]
+
+
 def test_names_and_values_are_quoted(tmp_path: Path) -> None:
     sessions = FakeSessions()
     inputs = {

@@ -21,6 +21,7 @@ from psycopg2 import errors
 
 from infra.local import aurora_uploader, aws, postgres
 from infra.local.aurora_export import Export
+from infra.local.aurora_extensions import make_extensions
 from infra.local.aurora_put import S3Error
 from infra.local.parts import AWS_REGION, HOST, LocalError, LocalStack
 from infra.local.process_table import is_alive, marked_processes
@@ -721,3 +722,10 @@ def test_an_ordinary_user_needs_nothing_outside_the_stack():
         assert done.returncode == 0, done.stderr
     finally:
         shutil.rmtree(folder)
+
+
+def test_a_folder_with_a_colon_is_refused_with_the_way_out(tmp_path):
+    """PostgreSQL would look for the extension in two halves of the path."""
+    with pytest.raises(LocalError, match="colon.*--dir"):
+        make_extensions(tmp_path / "a:b")
+    assert not (tmp_path / "a:b").exists()

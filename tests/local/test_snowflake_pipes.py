@@ -151,6 +151,15 @@ def test_a_paused_pipe_keeps_its_files_and_a_new_one_can_be_refreshed(lake):
     lake.wait_count("PAUSED", 1)
 
 
+def test_a_pipe_takes_only_files_whose_names_match_its_pattern(lake):
+    lake.pipe("MATCHED", pattern="(.*/)?[^/_]*_([1-9]|1[0-3])_[^/]*")
+    lake.put("MATCHED/run/1_14_c0.csv", as_csv([["1", "2", "3"]]))
+    lake.put("MATCHED/run/1_13_c0.csv", as_csv([["4", "5", "6"]]))
+    lake.wait_states("MATCHED", "Loaded")
+    assert lake.run("ALTER PIPE P_MATCHED REFRESH") == []
+    assert lake.run("SELECT A FROM MATCHED") == [("4",)]
+
+
 def test_a_missing_right_is_the_pipes_error_until_it_is_given(lake):
     lake.pipe("RIGHTS")
     allow(lake.stack, "elsewhere/*")

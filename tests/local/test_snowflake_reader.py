@@ -15,7 +15,8 @@ from infra.local.snowflake.bodies import read_block
 from runtime.contract.dialect import DIALECT
 from runtime.contract.errors import WarehouseError
 from runtime.contract.snowflake_names import SnowflakeObjects
-from runtime.contract.snowflake_sql import copy_statement, merge_block
+from runtime.contract.snowflake_pipes import copy_statement
+from runtime.contract.snowflake_sql import merge_block
 from tests.factories import make_table
 
 OBJECTS = SnowflakeObjects(database="ANALYTICS", warehouse="W", stack="dev")
@@ -93,7 +94,7 @@ def test_our_own_copy_is_read(catalog):
         ("METADATA$FILE_CONTENT_KEY", ""),
         ("(SELECT 1)", ""),
         ("$1", " ON_ERROR = CONTINUE"),
-        ("$1", " PATTERN = '.*'"),
+        ("$1", " SIZE_LIMIT = 1"),
         ("$1", " PURGE = TRUE"),
         ("$1", " ON_ERROR = SKIP_FILE nonsense"),
     ],

@@ -22,12 +22,17 @@ from infra.permissions import ROWS
 from tests.mutants.__main__ import Verdict, hunt
 from tests.mutants.catalogue import ROOT, Mutant
 
-_TABLE = "ROWS: tuple[Row, ...] = (*roles.ROWS, *resources.ROWS)\n"
+_TABLE = """ROWS: tuple[Row, ...] = (
+    *roles.ROWS,
+    *snowflake_roles.ROWS,
+    *resources.ROWS,
+)
+"""
 _LESS = """from dataclasses import replace
 
 ROWS: tuple[Row, ...] = tuple(
     left
-    for row in (*roles.ROWS, *resources.ROWS)
+    for row in (*roles.ROWS, *snowflake_roles.ROWS, *resources.ROWS)
     for left in [
         replace(
             row,

@@ -15,6 +15,7 @@ from tests.factories import make_spec
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 LAST_RUN = {"mode": "incremental", "seq": 4, "rows_exported": 7, "files": 1}
+LAST_RUN |= {"run": "01RUN"}
 LAST_RUN |= {"bytes": 70, "seconds": 0.5, "at": "2026-06-01T11:59:00+00:00"}
 STATE = LedgerState(
     seq=4,
@@ -66,6 +67,7 @@ def test_the_keys_that_others_rely_on():
     plain = msgspec.to_builtins(status())
     assert {"table", "state", "low", "high", "held_by", "merged_through"} <= set(plain)
     assert plain["last_run"] == {
+        "run": "01RUN",
         "mode": "incremental",
         "rows_exported": 7,
         "rows_loaded": 7,

@@ -13,7 +13,8 @@ from infra.cli import output
 from infra.cli.demo.page import Page
 from infra.cli.target import LocalTarget
 from infra.local import postgres
-from infra.local.parts import LocalError, LocalStack
+from infra.local.parts import CONNECT_SECONDS, LocalError, LocalStack
+from runtime.contract.names import literal
 from runtime.contract.specs import Table
 from runtime.ops import verify as verifying
 from runtime.ops.selection import select_tables
@@ -54,10 +55,13 @@ class Stage:
         """One table by its source name."""
         return select_tables(self.config, [name])[0]
 
+    def _connected(self, **options: Any) -> Any:
+        return psycopg2.connect(self._dsn, connect_timeout=CONNECT_SECONDS, **options)
+
     @contextmanager
     def session(self) -> Iterator[Any]:
         """A session of the shop's application; each statement commits."""
-        with closing(psycopg2.connect(self._dsn)) as connection:
+        with closing(self._connected()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
@@ -66,7 +70,7 @@ class Stage:
     def open_transaction(self) -> Iterator[Any]:
         """A session that has not committed yet."""
         name = "slow checkout"
-        with closing(psycopg2.connect(self._dsn, application_name=name)) as connection:
+        with closing(self._connected(application_name=name)) as connection:
             with connection.cursor() as cursor:
                 yield cursor
 
@@ -142,7 +146,8 @@ class Stage:
                 rows = warehouse.ask(
                     "SELECT seq, rows_exported, committed_at, "
                     f"merged_at::VARCHAR AS merged_at FROM {name} "
-                    f"WHERE table_name = '{STOCK}' AND complete ORDER BY seq LIMIT 1"
+                    f"WHERE table_name = {literal(STOCK)} AND complete "
+                    "ORDER BY seq LIMIT 1"
                 )
                 if rows:
                     return rows[0]

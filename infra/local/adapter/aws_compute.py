@@ -259,13 +259,14 @@ def _target(site: Site, name: str, inputs: Inputs) -> Made:
     return own, {"targetId": own}
 
 
-def disable_rule(site: Site, inputs: Inputs) -> None:
-    """Stop the schedule of a table that the config no longer has."""
+def disable_rule(site: Site, inputs: Inputs) -> bool:
+    """Stop the schedule of a table that the config no longer has; False of no rule."""
     events = site.aws("events")
     try:
         events.disable_rule(Name=inputs["name"])
     except events.exceptions.ResourceNotFoundException:
-        pass
+        return False
+    return True
 
 
 HANDLERS: dict[str, Handler] = {

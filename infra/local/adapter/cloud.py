@@ -17,6 +17,7 @@ import pulumi
 import requests
 from botocore.exceptions import BotoCoreError, ClientError
 from hvac.exceptions import VaultError
+from pulumi.output import Unknown
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs
 from snowflake.connector.errors import Error as SnowflakeError
 
@@ -25,6 +26,7 @@ from infra.local.adapter import (
     aws_identity,
     aws_lake,
     aws_network,
+    aws_watch,
     snowflake,
     snowflake_account,
     vault,
@@ -38,6 +40,7 @@ _MODULES = (
     aws_identity,
     aws_lake,
     aws_compute,
+    aws_watch,
     vault,
     snowflake_account,
     snowflake,
@@ -52,12 +55,19 @@ CALLS: dict[str, Call] = {
     **snowflake_account.CALLS,
 }
 # What stops when its table leaves the config. All else stays: it may hold data.
-STOPPERS: dict[str, Callable[[Site, Inputs], None]] = {
+# An alarm of a group without tables would keep its last state for good.
+STOPPERS: dict[str, Callable[[Site, Inputs], bool]] = {
     "aws:cloudwatch/eventRule:EventRule": aws_compute.disable_rule,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": aws_watch.delete_alarm,
     "snowflake:index/pipe:Pipe": snowflake.pause_pipe,
     "snowflake:index/task:Task": snowflake.suspend_task,
 }
+# What replaces an older one under another name, which goes when all else stands.
+REPLACERS: dict[str, Callable[[Site, Inputs], None]] = {
+    "snowflake:index/pipe:Pipe": snowflake.drop_older_pipes,
+}
 # A property that holds a secret arrives as {_SECRET: …, "value": …}.
+UNKNOWN = "[known after the deployment]"
 _SECRET = "4dabf18193072939515e22adb298388d"
 _REFUSALS = (
     BotoCoreError,
@@ -135,7 +145,13 @@ class LocalCloud(pulumi.runtime.Mocks):
             with _told(args.typ, args.name):
                 made, outputs = handler(self._site, args.name, inputs)
         self._record(
-            Resource(type=args.typ, name=args.name, id=made, inputs=shown(args.inputs))
+            Resource(
+                type=args.typ,
+                name=args.name,
+                id=made,
+                inputs=shown(args.inputs),
+                outputs=shown(outputs),
+            )
         )
         # The inputs go back as they came, so that secrets stay secret.
         return made, {**args.inputs, **outputs}
@@ -220,7 +236,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """Return a value for `resources.json`: JSON, without what is secret."""
+    """Return a value for `resources.json`: JSON, without what is secret or unknown."""
     if isinstance(value, dict):
         if _SECRET in value:
             return "[secret]"
@@ -229,4 +245,6 @@ def shown(value: Any) -> Any:
         return [shown(item) for item in value]
     if isinstance(value, pulumi.FileArchive):
         return str(value.path)
+    if isinstance(value, Unknown):
+        return UNKNOWN
     return value

@@ -14,7 +14,7 @@ from pulumi.runtime import mocks as pulumi_mocks
 from pulumi.runtime.settings import get_root_resource
 
 from infra.local.adapter import landscape
-from infra.local.adapter.cloud import STOPPERS, LocalCloud, Progress
+from infra.local.adapter.cloud import REPLACERS, STOPPERS, LocalCloud, Progress
 from infra.local.adapter.event_loops import event_loops
 from infra.local.adapter.record import Resource, resources, write
 from infra.local.adapter.site import Sessions, Site
@@ -78,7 +78,9 @@ def run(
             sessions=sessions,
             before={key: asdict(one) for key, one in before.items()},
         )
-        given = landscape.settings(stack, landscape.prepare(site), config, bundle)
+        prepared = landscape.prepare(site)
+        stack.put_fact("landscape", prepared)
+        given = landscape.settings(stack, prepared, config, bundle)
         cloud = LocalCloud(site, progress)
         try:
             with cloud.interruptible(), event_loops():
@@ -87,6 +89,9 @@ def run(
             # What stood before may stand still.
             write(stack.dir, {**before, **cloud.made}.values())
             raise
+        for one in cloud.made.values():
+            if one.type in REPLACERS:
+                REPLACERS[one.type](site, one.inputs)
         stopped = _stop_vanished(site, before, cloud.made)
         write(stack.dir, cloud.made.values())
         stack.put_fact("outputs", outputs)
@@ -119,7 +124,10 @@ def _stop_vanished(
 ) -> tuple[str, ...]:
     stopped = []
     for key, resource in before.items():
-        if key not in made and resource.type in STOPPERS:
-            STOPPERS[resource.type](site, resource.inputs)
+        if (
+            key not in made
+            and resource.type in STOPPERS
+            and STOPPERS[resource.type](site, resource.inputs)
+        ):
             stopped.append(f"{resource.type.rpartition(':')[2]} {resource.name}")
     return tuple(stopped)

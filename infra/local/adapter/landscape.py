@@ -1,7 +1,8 @@
 """What a customer has before the first deployment, and the settings that name it.
 
-Aurora's network, its security group and cluster in AWS; in Vault the two secrets that
-people put there. The settings are those of `Pulumi.<stack>.yaml`.
+Aurora's network, its security group and cluster in AWS; in Vault the two secrets and
+the policy that people put there; in Snowflake the deploying user. The settings are
+those of `Pulumi.<stack>.yaml`.
 """
 
 import json
@@ -15,6 +16,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hvac.exceptions import InvalidPath, InvalidRequest
 
+from infra import bundle
+from infra.admin_snowflake import deployer_statements
+from infra.admin_vault import deployer_policy
 from infra.local.adapter import aws_network
 from infra.local.adapter.site import Site
 from infra.local.parts import AWS_ACCOUNT, AWS_REGION, HOST, LocalStack
@@ -29,6 +33,8 @@ SNOWFLAKE_DATABASE = "ANALYTICS"
 
 _KV = "secret"
 _KV_SECONDS = 10
+# Longer than any deployment.
+_TOKEN_SECONDS = 3600
 _ADMIN_SECRET = "aurora-sync/aurora"
 _KEY_SECRET = "aurora-sync/snowflake"
 _AURORA_BLOCK = "10.30.0.0/24"
@@ -44,6 +50,7 @@ def prepare(site: Site) -> dict[str, Any]:
     made = _aurora_network(site)
     _cluster(site, made["security_group_id"])
     _secrets(site.stack)
+    _deployer(site)
     return made
 
 
@@ -119,6 +126,18 @@ def _private_key() -> str:
     ).decode()
 
 
+def _deployer(site: Site) -> None:
+    """Give the deployment its identities, as administrators are told to."""
+    wanted = known_settings(site.stack)
+    client: Any = vault_client(site.stack)
+    policy = wanted.named("deployer")
+    client.sys.create_or_update_policy(policy, deployer_policy(wanted))
+    made = client.auth.token.create(policies=[policy], ttl=f"{_TOKEN_SECONDS}s")
+    site.stack.put_fact("vault_deployer_token", made["auth"]["client_token"])
+    for statement in deployer_statements(wanted.snowflake, "local"):
+        site.sql(statement)
+
+
 def python_runtime() -> str:
     """Return the version of the interpreter that runs the functions."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -126,13 +145,23 @@ def python_runtime() -> str:
 
 def bucket_name(stack: LocalStack) -> str:
     """Return the name that the lake's bucket has, or will have once deployed."""
-    unknown = dict.fromkeys(("vpc_id", "route_table_id", "security_group_id"), "none")
-    given = settings(stack, unknown, Path(), Path())
-    return StackSettings.read(given, STACK).bucket
+    return known_settings(stack).bucket
+
+
+def known_settings(stack: LocalStack) -> StackSettings:
+    """Return the settings as far as they do not depend on what `prepare` makes."""
+    unknown = {
+        "vpc_id": "vpc-0",
+        "route_table_id": "rtb-0",
+        "security_group_id": "sg-0",
+    }
+    config = Path(stack.fact("config") or bundle.CONFIG)
+    given = settings(stack, unknown, config, Path())
+    return StackSettings.read(given, STACK)
 
 
 def settings(
-    stack: LocalStack, landscape: dict[str, str], config: Path, bundle: Path
+    stack: LocalStack, landscape: dict[str, str], config: Path, zip_file: Path
 ) -> dict[str, str]:
     """Return the stack's settings as Pulumi holds them: texts, objects as JSON.
 
@@ -140,7 +169,7 @@ def settings(
         stack: The stack.
         landscape: What `prepare` returned.
         config: The `sync_config.json` to deploy.
-        bundle: The function's zip.
+        zip_file: The function's zip.
     """
     groups = {
         "aws": {"region": AWS_REGION, "account_id": AWS_ACCOUNT},
@@ -179,17 +208,19 @@ def settings(
         "snowflake": {
             "organization": "LOCAL",
             "account": "LOCAL",
-            "user": "DEPLOYER",
-            "role": "SYSADMIN",
+            "user": "AURORA_SYNC_DEPLOYER",
+            "role": "AURORA_SYNC_DEPLOYER",
             "private_key_secret": _KEY_SECRET,
             "database": SNOWFLAKE_DATABASE,
             "warehouse": "SYNC_WH",
             "external_id": f"local-{stack.secret('external_id')}",
         },
+        # Nobody confirms it, so that nobody is told.
+        "alarms": {"email": ["on-call@example.com"]},
         "function": {"runtime": f"python{python_runtime()}", "log_level": "INFO"},
     }
     return {
         **{key: json.dumps(group) for key, group in groups.items()},
         "sync_config": str(config),
-        "bundle": str(bundle),
+        "bundle": str(zip_file),
     }

@@ -1,6 +1,6 @@
 """The part `metrics`: `python -m infra.local.adapter.metrics DIR`.
 
-Forwards the metrics in the function's log, as CloudWatch does by itself, so that the
+Forwards the metrics in the functions' logs, as CloudWatch does by itself, so that the
 stack's alarms are evaluated.
 """
 
@@ -15,6 +15,8 @@ from infra.local.emf import EmfState, forward_emf_metrics
 from infra.local.parts import Command, LocalStack, Part
 
 _EVERY_SECONDS = 5
+# The program's exports that name functions.
+_FUNCTIONS = {"function", "checker"}
 
 
 def main(folder: str) -> None:
@@ -22,16 +24,17 @@ def main(folder: str) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stdout)
     stack = LocalStack(Path(folder))
     # What is older has been forwarded by the process before.
-    state = EmfState(since_ms=int(time.time() * 1000))
+    now = int(time.time() * 1000)
+    states = {part: EmfState(since_ms=now) for part in _FUNCTIONS}
     while True:
         time.sleep(_EVERY_SECONDS)
-        function = stack.fact("outputs", {}).get("function")
-        if function is None:
-            continue
-        try:
-            forward_emf_metrics(stack, f"/aws/lambda/{function}", state)
-        except (BotoCoreError, ClientError) as error:
-            logging.warning("metrics wait: %s", error)
+        outputs = stack.fact("outputs", {})
+        for part in _FUNCTIONS & outputs.keys():
+            group = f"/aws/lambda/{outputs[part]}"
+            try:
+                forward_emf_metrics(stack, group, states[part])
+            except (BotoCoreError, ClientError) as error:
+                logging.warning("metrics wait: %s", error)
 
 
 def _command(stack: LocalStack) -> Command:

@@ -17,12 +17,14 @@ class Resource:
         name: Logical name.
         id: Physical id.
         inputs: Its inputs; secrets are left out.
+        outputs: What it was answered with beside its inputs.
     """
 
     type: str
     name: str
     id: str
     inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
 
 
 def resources(folder: Path) -> list[Resource]:

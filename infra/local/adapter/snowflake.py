@@ -6,6 +6,7 @@ from infra.local.adapter.site import Handler, Inputs, Made, Site
 from infra.local.adapter.snowflake_text import made, name_of, options, render
 from infra.local.parts import LocalError
 from runtime.contract.names import literal, quote_snowflake
+from runtime.contract.snowflake_pipes import is_version, versions_of
 from runtime.contract.type_rule import grows
 
 
@@ -13,9 +14,21 @@ def _stage(site: Site, name: str, inputs: Inputs) -> Made:
     integration = quote_snowflake(inputs["storageIntegration"])
     site.sql(
         f"CREATE OR REPLACE STAGE {name_of(inputs)} URL = {literal(inputs['url'])} "
-        f"STORAGE_INTEGRATION = {integration}"
+        f"STORAGE_INTEGRATION = {integration}{_encryption(inputs)}"
     )
     return made(inputs)
+
+
+def _encryption(inputs: Inputs) -> str:
+    wanted = (inputs.get("encryption") or {}).get("awsSseKms")
+    if not wanted:
+        return ""
+    return f" ENCRYPTION = (TYPE = 'AWS_SSE_KMS' KMS_KEY_ID = '{wanted['kmsKeyId']}')"
+
+
+def _errors(inputs: Inputs) -> str:
+    name = inputs.get("errorIntegration")
+    return f"ERROR_INTEGRATION = {quote_snowflake(name)} " if name else ""
 
 
 def _table(site: Site, name: str, inputs: Inputs) -> Made:
@@ -95,7 +108,8 @@ def _pipe(site: Site, name: str, inputs: Inputs) -> Made:
         site.sql(
             f"CREATE OR REPLACE PIPE {own} "
             f"AUTO_INGEST = {render(inputs['autoIngest'])} "
-            f"AWS_SNS_TOPIC = {literal(inputs['awsSnsTopicArn'])} AS\n{statement}"
+            f"AWS_SNS_TOPIC = {literal(inputs['awsSnsTopicArn'])} "
+            f"{_errors(inputs)}AS\n{statement}"
         )
         standing = _standing(site, "PIPES", inputs)
     site.sql(f"ALTER PIPE {own} SET PIPE_EXECUTION_PAUSED = FALSE")
@@ -125,7 +139,8 @@ def _stream(site: Site, name: str, inputs: Inputs) -> Made:
 
 def _task(site: Site, name: str, inputs: Inputs) -> Made:
     own = name_of(inputs)
-    skipped = ["warehouse", "when", "sqlStatement", "started"]
+    skipped = ["warehouse", "when", "sqlStatement", "started", "schedule"]
+    skipped.append("errorIntegration")
     where = f"WAREHOUSE = {quote_snowflake(inputs.get('warehouse') or '')}"
     if target := inputs.get("targetCompletionInterval"):
         [(unit, number)] = target.items()
@@ -134,26 +149,43 @@ def _task(site: Site, name: str, inputs: Inputs) -> Made:
     # The default, for which the local Snowflake knows no option.
     formats = ("timestampInputFormat", "timeInputFormat")
     skipped += [name for name in formats if inputs.get(name) == "AUTO"]
-    given = options(inputs, *skipped)
+    given = _errors(inputs) + options(inputs, *skipped)
+    if schedule := inputs.get("schedule"):
+        [(unit, number)] = schedule.items()
+        given += f" SCHEDULE = {literal(f'{number:g} {unit}')}"
+    when = f"WHEN {inputs['when']}\n" if inputs.get("when") else ""
     site.sql(
         f"CREATE OR REPLACE TASK {own} {where} {given}\n"
-        f"WHEN {inputs['when']}\nAS\n{inputs['sqlStatement']}"
+        f"{when}AS\n{inputs['sqlStatement']}"
     )
     if inputs["started"]:
         site.sql(f"ALTER TASK {own} RESUME")
     return made(inputs)
 
 
-def pause_pipe(site: Site, inputs: Inputs) -> None:
-    """Stop the loads of a table that the config no longer has."""
-    if _standing(site, "PIPES", inputs):
+def pause_pipe(site: Site, inputs: Inputs) -> bool:
+    """Stop the loads of a table that the config no longer has; False of no pipe."""
+    standing = _standing(site, "PIPES", inputs) is not None
+    if standing:
         site.sql(f"ALTER PIPE {name_of(inputs)} SET PIPE_EXECUTION_PAUSED = TRUE")
+    return standing
 
 
-def suspend_task(site: Site, inputs: Inputs) -> None:
-    """Stop the merges of a table that the config no longer has."""
-    if _standing(site, "TASKS", inputs):
+def drop_older_pipes(site: Site, inputs: Inputs) -> None:
+    """Drop other versions of a pipe that stands, as Pulumi does at its end."""
+    place = name_of({"database": inputs["database"], "name": inputs["schema"]})
+    pipes = versions_of(inputs["name"])
+    for row in site.sql(f"SHOW PIPES IN SCHEMA {place}"):
+        if row["name"] != inputs["name"] and is_version(row["name"], pipes):
+            site.sql(f"DROP PIPE {name_of({**inputs, 'name': row['name']})}")
+
+
+def suspend_task(site: Site, inputs: Inputs) -> bool:
+    """Stop the merges of a table that the config no longer has; False of no task."""
+    standing = _standing(site, "TASKS", inputs) is not None
+    if standing:
         site.sql(f"ALTER TASK {name_of(inputs)} SUSPEND")
+    return standing
 
 
 def _token(kind: str) -> str:

@@ -88,6 +88,24 @@ def _integration(site: Site, name: str, inputs: Inputs) -> Made:
     return own_id, {**outputs, "describeOutputs": [described]}
 
 
+def _notification(site: Site, name: str, inputs: Inputs) -> Made:
+    own = quote_snowflake(inputs["name"])
+    site.sql(
+        f"CREATE OR REPLACE NOTIFICATION INTEGRATION {own} TYPE = QUEUE "
+        f"DIRECTION = OUTBOUND {options(inputs)}"
+    )
+    told = {
+        row["property"]: row["property_value"]
+        for row in site.sql(f"DESC NOTIFICATION INTEGRATION {own}")
+    }
+    own_id, outputs = made(inputs)
+    return own_id, {
+        **outputs,
+        "awsSnsIamUserArn": told["SF_AWS_IAM_USER_ARN"],
+        "awsSnsExternalId": told["SF_AWS_EXTERNAL_ID"],
+    }
+
+
 def _sns_policy(site: Site, args: Inputs) -> dict[str, Any]:
     statement = {
         "Sid": "1",
@@ -106,6 +124,7 @@ HANDLERS: dict[str, Handler] = {
     "snowflake:index/database:Database": _database,
     "snowflake:index/grantAccountRole:GrantAccountRole": _role_grant,
     "snowflake:index/grantPrivilegesToAccountRole:GrantPrivilegesToAccountRole": _grant,
+    "snowflake:index/notificationIntegration:NotificationIntegration": _notification,
     "snowflake:index/schema:Schema": _schema,
     "snowflake:index/storageIntegrationAws:StorageIntegrationAws": _integration,
     "snowflake:index/warehouse:Warehouse": _warehouse,

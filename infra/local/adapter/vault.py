@@ -1,13 +1,16 @@
-"""Vault resources, written through the stack's Vault API as the provider does."""
+"""Vault resources, written through the stack's Vault API as the provider does.
+
+With the token of a deployment, whose policy is the one that people are told to write.
+"""
 
 from typing import Any
 
 from infra.local.adapter.site import Call, Handler, Inputs, Made, Site, snake
-from infra.local.vault import vault_client
+from infra.local.vault import deployer_client
 
 
 def _write(site: Site, path: str, **fields: Any) -> None:
-    vault_client(site.stack).write_data(path, data=fields)
+    deployer_client(site.stack).write_data(path, data=fields)
 
 
 def _fields(inputs: Inputs, *but: str) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def _fields(inputs: Inputs, *but: str) -> dict[str, Any]:
 
 
 def _mount(site: Site, name: str, inputs: Inputs) -> Made:
-    system: Any = vault_client(site.stack).sys
+    system: Any = deployer_client(site.stack).sys
     path = inputs["path"]
     if f"{path}/" not in system.list_mounted_secrets_engines()["data"]:
         system.enable_secrets_engine(
@@ -30,7 +33,7 @@ def _mount(site: Site, name: str, inputs: Inputs) -> Made:
 
 
 def _auth_backend(site: Site, name: str, inputs: Inputs) -> Made:
-    system: Any = vault_client(site.stack).sys
+    system: Any = deployer_client(site.stack).sys
     path = inputs.get("path") or inputs["type"]
     if f"{path}/" not in system.list_auth_methods()["data"]:
         system.enable_auth_method(
@@ -87,12 +90,12 @@ def _aws_role(site: Site, name: str, inputs: Inputs) -> Made:
 def _approle(site: Site, name: str, inputs: Inputs) -> Made:
     path = f"auth/{inputs['backend']}/role/{inputs['roleName']}"
     _write(site, path, **_fields(inputs, "backend", "roleName"))
-    answer: Any = vault_client(site.stack).read(f"{path}/role-id")
+    answer: Any = deployer_client(site.stack).read(f"{path}/role-id")
     return path, {"roleId": answer["data"]["role_id"]}
 
 
 def _secret(site: Site, args: Inputs) -> dict[str, Any]:
-    engine: Any = vault_client(site.stack).secrets.kv.v2
+    engine: Any = deployer_client(site.stack).secrets.kv.v2
     answer = engine.read_secret_version(
         args["name"], mount_point=args["mount"], raise_on_deleted_version=True
     )["data"]

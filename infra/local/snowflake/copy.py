@@ -1,7 +1,8 @@
 """COPY INTO a table from files of a stage: the one shape that pipes use.
 
     COPY INTO table (columns) FROM (SELECT values FROM @stage/path t)
-    FILE_FORMAT = (…) ON_ERROR = SKIP_FILE [FILES = ('…')] [FORCE = TRUE]
+    [FILES = ('…')] [PATTERN = '…'] FILE_FORMAT = (…) ON_ERROR = SKIP_FILE
+    [FORCE = TRUE]
 
 A file loads completely or not at all.
 """
@@ -40,6 +41,8 @@ class Copy:
         stage: Source stage.
         path: Folder below the stage's URL.
         format: Options of the file format by name.
+        pattern: What a pipe's file must match as a whole, below the path; empty for
+            any.
         files: Names below the path; empty in a pipe.
         force: Load what was loaded before.
         skip_file: Whether a file that fails is left out; else it fails the statement.
@@ -52,6 +55,7 @@ class Copy:
     stage: Name
     path: str
     format: dict[str, Any]
+    pattern: str
     files: tuple[str, ...]
     force: bool
     skip_file: bool
@@ -91,6 +95,7 @@ def read_copy(reader: Reader, catalog: Catalog) -> Copy:
         stage=stage,
         path=path,
         format=_format(options.pop("FILE_FORMAT", {}), reader, catalog),
+        pattern=str(options.pop("PATTERN", "")),
         files=tuple(options.pop("FILES", ())),
         force=bool(options.pop("FORCE", False)),
         skip_file=_skips(options.pop("ON_ERROR", "ABORT_STATEMENT")),

@@ -31,6 +31,7 @@ from infra.local.snowflake.reader import Call, Name, Reader
 from infra.local.snowflake.statements import ObjectStatements
 from infra.local.snowflake.streams import Streams, Touched, patiently
 from infra.local.snowflake.tasks import Tasks
+from infra.local.snowflake.unload import is_unload, read_unload, run_unload
 from runtime.contract.errors import SyncError, WarehouseError
 
 # What does not fit is written to the scratch folder.
@@ -58,6 +59,7 @@ class Engine:
         # sqlglot loads a dialect with the first statement of it, and those of other
         # threads would meet it unfinished: `json_extract_scalar` was no function.
         sqlglot.Dialect.get_or_raise("duckdb")
+        self._stack = stack
         folder = stack.part_dir("snowflake")
         scratch, data = folder / "tmp", folder / "databases"
         for place in (scratch, data):
@@ -170,6 +172,15 @@ class Engine:
             patiently(lambda: call.plain(call.reader.sql))
 
     def _copy(self, call: Call) -> str:
+        if is_unload(call.reader):
+            written = run_unload(
+                read_unload(call.reader),
+                call.session.cursor(),
+                lambda cursor, sql: self.execute(cursor, sql, cursor.execute),
+                self._stack,
+                self.catalog,
+            )
+            return rows_sql(tuple(written), [written])
         columns = ("file", "status", "rows_loaded", "first_error")
         return rows_sql(columns, self.loads.copy(call.reader))
 

@@ -106,8 +106,8 @@ class Loads:
             WarehouseError: A file fails and the statement does not skip it.
         """
         copy = read_copy(reader, self._catalog)
-        if not copy.files:
-            reader.refuse("FILES = ('…')")
+        if not copy.files or copy.pattern:
+            reader.refuse("FILES = ('…') without PATTERN")
         bucket, folder = location(copy.stage, copy.path, self._catalog)
         done = self._files(
             copy.table.database,

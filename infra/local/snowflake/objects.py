@@ -14,7 +14,6 @@ from typing import Any
 
 from snowflake.connector.errors import ProgrammingError
 
-from infra.local import aws
 from infra.local.snowflake.reader import Name, Option, Reader, known_options
 from runtime.contract.errors import WarehouseError
 from runtime.contract.names import literal
@@ -63,17 +62,9 @@ JSON = {
     "MULTI_LINE": Option(True, (True,)),
     "SKIP_BYTE_ORDER_MARK": Option(True, (True,)),
 }
-_INTEGRATION = {
-    "TYPE": Option("EXTERNAL_STAGE", ("EXTERNAL_STAGE",)),
-    "STORAGE_PROVIDER": Option("S3", ("S3",)),
-    "ENABLED": Option(True, _EITHER),
-    "STORAGE_AWS_ROLE_ARN": _ANY,
-    "STORAGE_AWS_EXTERNAL_ID": _ANY,
-    "STORAGE_ALLOWED_LOCATIONS": _ANY,
-    "STORAGE_BLOCKED_LOCATIONS": Option([]),
-    "COMMENT": _ANY,
-}
-# Encryption and directory tables concern unloading and listing, not what is read.
+# How an unload encrypts; other ways are another bucket's.
+_KMS = "AWS_SSE_KMS"
+# Directory tables concern listing, not what is read or written.
 _STAGE = {
     "URL": _ANY,
     "STORAGE_INTEGRATION": _ANY,
@@ -171,37 +162,6 @@ class Catalog:
         draft.replace(self._file)
 
 
-def read_integration(reader: Reader) -> dict[str, Any]:
-    """Read the options of CREATE STORAGE INTEGRATION."""
-    found = known_options(reader.options(), _INTEGRATION, "storage integration")
-    for needed in ("STORAGE_AWS_ROLE_ARN", "STORAGE_ALLOWED_LOCATIONS"):
-        if needed not in found:
-            reader.refuse(needed)
-    # Snowflake would make up a new external id at every CREATE; the account's own
-    # pseudo-random one would break trust policies just the same.
-    if "STORAGE_AWS_EXTERNAL_ID" not in found:
-        reader.refuse("STORAGE_AWS_EXTERNAL_ID = '…', or every CREATE breaks the trust")
-    return found
-
-
-def describe_integration(definition: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of DESC INTEGRATION."""
-    shown = {
-        "ENABLED": definition["ENABLED"],
-        "STORAGE_PROVIDER": definition["STORAGE_PROVIDER"],
-        "STORAGE_ALLOWED_LOCATIONS": ",".join(definition["STORAGE_ALLOWED_LOCATIONS"]),
-        "STORAGE_BLOCKED_LOCATIONS": ",".join(definition["STORAGE_BLOCKED_LOCATIONS"]),
-        "STORAGE_AWS_IAM_USER_ARN": aws.user_arn("snowflake"),
-        "STORAGE_AWS_ROLE_ARN": definition["STORAGE_AWS_ROLE_ARN"],
-        "STORAGE_AWS_EXTERNAL_ID": definition["STORAGE_AWS_EXTERNAL_ID"],
-        "COMMENT": definition.get("COMMENT", ""),
-    }
-    return [
-        {"property": key, "property_type": "String", "property_value": value}
-        for key, value in shown.items()
-    ]
-
-
 def read_file_format(reader: Reader) -> dict[str, Any]:
     """Read the options of CREATE FILE FORMAT."""
     return file_format(reader.options())
@@ -225,6 +185,11 @@ def read_stage(reader: Reader, catalog: Catalog) -> dict[str, Any]:
     if not _S3_URL.match(url) or "STORAGE_INTEGRATION" not in found:
         reader.refuse("URL = 's3://bucket/…' and STORAGE_INTEGRATION = …")
     found["STORAGE_INTEGRATION"] = str(found["STORAGE_INTEGRATION"])
+    encryption = found.get("ENCRYPTION", {})
+    if encryption and encryption.keys() != {"TYPE", "KMS_KEY_ID"}:
+        reader.refuse(f"ENCRYPTION = (TYPE = '{_KMS}' KMS_KEY_ID = '…')")
+    if encryption and encryption["TYPE"] != _KMS:
+        reader.refuse(f"ENCRYPTION of the type {_KMS}")
     check_location(catalog, found["STORAGE_INTEGRATION"], url)
     return found
 

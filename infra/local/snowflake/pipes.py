@@ -1,11 +1,12 @@
 """Auto-ingest pipes: S3 tells an SNS topic, the topic our queue, the queue us.
 
 Events may come twice, late and out of order. A file goes to every pipe whose stage
-and path are a prefix of its key.
+and path are a prefix of its key, and whose pattern the rest of the key matches.
 """
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from snowflake.connector.errors import Error as SnowflakeError
 
 from infra.local import aws
 from infra.local.parts import LocalStack
+from infra.local.snowflake.integrations import NOTIFICATION
 from infra.local.snowflake.copy import location, read_copy, storage
 from infra.local.snowflake.loads import Loads
 from infra.local.snowflake.objects import Catalog
@@ -72,8 +74,14 @@ class Pipes:
         topic = options.pop("AWS_SNS_TOPIC", "")
         auto = options.pop("AUTO_INGEST", False)
         comment = options.pop("COMMENT", "")
+        told = options.pop("ERROR_INTEGRATION", "")
+        if told:
+            self._catalog.get(NOTIFICATION, Name("", "", told))
         if options or auto is not True or not topic:
-            reader.refuse("AUTO_INGEST = TRUE, AWS_SNS_TOPIC = '…', COMMENT")
+            reader.refuse(
+                "AUTO_INGEST = TRUE, AWS_SNS_TOPIC = '…', ERROR_INTEGRATION = …, "
+                "COMMENT"
+            )
         copy = read_copy(Reader(text, name.database, name.schema), self._catalog)
         if copy.files or copy.force or not copy.skip_file:
             reader.refuse("a pipe's COPY without FILES and FORCE, ON_ERROR = SKIP_FILE")
@@ -85,9 +93,11 @@ class Pipes:
             "table": copy.table,
             "stage": copy.stage,
             "path": copy.path,
+            "pattern": copy.pattern,
             "topic": topic,
             "notification_channel": self._subscribe(topic)[1],
             "paused": False,
+            "error_integration": told,
             "comment": comment,
         }
         # A recreated pipe has forgotten what it loaded.
@@ -155,6 +165,9 @@ class Pipes:
 
     def _register(self, name: Name, key: str) -> bool:
         pipe = self._catalog.get("PIPE", name)
+        below = key.removeprefix(self._place(name)[1])
+        if pipe["pattern"] and not re.fullmatch(pipe["pattern"], below):
+            return False
         url = str(self._catalog.get("STAGE", Name(*pipe["stage"]))["URL"])
         return self._loads.register(name, Name(*pipe["table"]), url, key)
 

@@ -56,9 +56,7 @@ def _alike(trees: list[Expr]) -> list[Expr]:
 
 
 def _with(tree: Expr) -> exp.With:
-    found = tree.find(exp.With)
-    assert found is not None
-    return found
+    return next(tree.find_all(exp.With))
 
 
 def _ctes(tree: Expr) -> list[exp.CTE]:

@@ -6,8 +6,9 @@ from typing import Any
 from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
-from infra.local.snowflake import objects
+from infra.local.snowflake import integrations, objects
 from infra.local.snowflake.containers import Containers
+from infra.local.snowflake.integrations import NOTIFICATION, STORAGE
 from infra.local.snowflake.objects import Catalog, missing, rows_sql, status_sql
 from infra.local.snowflake.pipes import Pipes
 from infra.local.snowflake.reader import Call, Name, Reader
@@ -16,14 +17,20 @@ from infra.local.snowflake.tasks import Tasks
 
 # Kinds of objects; the tokenizer takes the double ones for one word.
 _IN_SCHEMA = ("FILE FORMAT", "STAGE", "PIPE", "STREAM", "TASK")
-_OF_ACCOUNT = ("STORAGE INTEGRATION", *objects.RECORDED)
+_OF_ACCOUNT = (STORAGE, NOTIFICATION, *objects.RECORDED)
 _SHOWN = {
-    "INTEGRATIONS": ("STORAGE INTEGRATION", ("ENABLED", "STORAGE_AWS_ROLE_ARN")),
+    "INTEGRATIONS": (STORAGE, ("ENABLED", "STORAGE_AWS_ROLE_ARN")),
     "FILE FORMATS": ("FILE FORMAT", ("TYPE",)),
     "STAGES": ("STAGE", ("URL", "STORAGE_INTEGRATION")),
-    "PIPES": ("PIPE", ("definition", "notification_channel", "paused")),
+    "PIPES": (
+        "PIPE",
+        ("definition", "notification_channel", "paused", "error_integration"),
+    ),
     "STREAMS": ("STREAM", ("table_name", "stale", "mode")),
-    "TASKS": ("TASK", ("warehouse", "state", "condition", "definition")),
+    "TASKS": (
+        "TASK",
+        ("warehouse", "state", "condition", "definition", "error_integration"),
+    ),
     "WAREHOUSES": ("WAREHOUSE", ()),
     "ROLES": ("ROLE", ()),
 }
@@ -102,7 +109,8 @@ class ObjectStatements:
             return active[kind](name, reader)
         reader.take("WITH")
         readers: dict[str, Callable[[Reader], dict[str, Any]]] = {
-            "STORAGE INTEGRATION": objects.read_integration,
+            STORAGE: integrations.read_storage,
+            NOTIFICATION: integrations.read_notification,
             "FILE FORMAT": objects.read_file_format,
             "STAGE": lambda reader: objects.read_stage(reader, self._catalog),
         }
@@ -186,9 +194,10 @@ class ObjectStatements:
         kind = self._kind(reader)
         if kind is None:
             return reader.sql
-        definition = self._catalog.get(kind, self._name(kind, reader))
-        if kind == "STORAGE INTEGRATION":
-            rows = objects.describe_integration(definition)
+        name = self._name(kind, reader)
+        definition = self._catalog.get(kind, name)
+        if kind in (STORAGE, NOTIFICATION):
+            rows = integrations.describe(kind, name.name, definition)
         else:
             rows = [
                 {"property": key, "property_value": value}
@@ -247,7 +256,9 @@ class ObjectStatements:
 
     def _kind(self, reader: Reader) -> str | None:
         if reader.take("INTEGRATION"):
-            return "STORAGE INTEGRATION"
+            return STORAGE
+        if reader.take("NOTIFICATION", "INTEGRATION"):
+            return NOTIFICATION
         found = (kind for kind in (*_IN_SCHEMA, *_OF_ACCOUNT) if reader.take(kind))
         return next(found, None)
 

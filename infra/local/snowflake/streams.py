@@ -132,8 +132,7 @@ class Streams:
             )
         appended = set()
         if isinstance(tree, (exp.Insert, exp.Merge)):
-            target = tree.find(exp.Table)
-            assert target is not None
+            target = next(tree.find_all(exp.Table))
             appended.add(Name.of(target, *home))
         return Touched(appended=appended, read=read - appended)
 

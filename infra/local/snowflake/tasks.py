@@ -1,6 +1,7 @@
-"""Tasks: triggered by their streams, with a history of their runs."""
+"""Tasks: triggered by their streams or by the clock, with a history of their runs."""
 
 import logging
+import re
 import threading
 import time
 import uuid
@@ -14,11 +15,13 @@ from fakesnow.instance import FakeSnow
 from snowflake.connector.errors import Error as SnowflakeError
 
 from infra.local.snowflake.bodies import Run, read_block, read_loop, run_loop
+from infra.local.snowflake.integrations import NOTIFICATION
 from infra.local.snowflake.objects import Catalog
 from infra.local.snowflake.reader import Name, Option, Reader, known_options
 from infra.local.snowflake.repairs import uncounted
 from infra.local.snowflake.shared import TABLE, share
 from infra.local.snowflake.streams import HIDDEN, Streams, Touched, patiently
+from infra.local.snowflake.unload import is_unload, read_unload
 
 # The columns of INFORMATION_SCHEMA.TASK_HISTORY that are meant for people.
 RUNS_DDL = """_TASK_RUNS (QUERY_ID VARCHAR, DATABASE_NAME VARCHAR,
@@ -32,6 +35,8 @@ _OPTIONS = {
     # A merge does not wait for it, it runs as soon as its stream has rows; a sweep
     # does, because it may leave its stream as it is.
     _INTERVAL: Option(30),
+    "SCHEDULE": Option(),
+    "ERROR_INTEGRATION": Option(),
     "SUSPEND_TASK_AFTER_NUM_FAILURES": Option(10),
     "USER_TASK_TIMEOUT_MS": Option(),
     "ALLOW_OVERLAPPING_EXECUTION": Option(False, (False,)),
@@ -40,6 +45,7 @@ _OPTIONS = {
     "QUERY_TAG": Option(),
     "COMMENT": Option(),
 }
+_SCHEDULE = re.compile(r"(\d+) minutes?", re.IGNORECASE)
 _WORKERS = 3
 _SWEEP_SECONDS = 2
 # A failing task leaves its stream's rows, which would trigger it again at once.
@@ -91,11 +97,20 @@ class Tasks:
         serverless = "TARGET_COMPLETION_INTERVAL" in options
         if ("WAREHOUSE" in options) == serverless:
             reader.refuse("WAREHOUSE = … or TARGET_COMPLETION_INTERVAL = '…'")
-        reader.need("WHEN")
-        condition = reader.until("AS")
+        if integration := options.get("ERROR_INTEGRATION"):
+            self._catalog.get(NOTIFICATION, Name("", "", integration))
+        seconds = _seconds(reader, options)
+        condition = ""
+        if seconds:
+            reader.need("AS")
+        else:
+            reader.need("WHEN")
+            condition = reader.until("AS")
         body = reader.rest()
         loop = read_loop(body)
-        if loop is None:
+        if seconds:
+            read_unload(Reader(body, name.database, name.schema))
+        elif loop is None:
             read_block(body)
         self._catalog.put(
             "TASK",
@@ -103,9 +118,10 @@ class Tasks:
             {
                 "definition": body,
                 "condition": condition,
-                "streams": _streams(condition, name),
+                "streams": _streams(condition, name) if condition else [],
                 "warehouse": options.get("WAREHOUSE"),
-                "interval": options[_INTERVAL] if loop else 0,
+                "interval": seconds or (options[_INTERVAL] if loop else 0),
+                "error_integration": options.get("ERROR_INTEGRATION", ""),
                 "comment": options.get("COMMENT", ""),
                 "limit": options["SUSPEND_TASK_AFTER_NUM_FAILURES"],
                 "failures": 0,
@@ -135,6 +151,8 @@ class Tasks:
     def _due(self, name: Name, task: dict[str, Any]) -> bool:
         if time.monotonic() < self._not_before.get(name, 0):
             return False
+        if not task["streams"]:
+            return True
         try:
             return any(self._streams.has_data(Name(*s)) for s in task["streams"])
         except (duckdb.Error, SnowflakeError) as error:
@@ -177,11 +195,16 @@ class Tasks:
 
     def _body(self, name: Name, body: str) -> None:
         loop = read_loop(body)
-        if loop is None:
+        unloads = is_unload(Reader(body))
+        if loop is None and not unloads:
             patiently(lambda: self._transaction(name, body))
             return
         with self._snow.connect(name.database, name.schema) as session:
-            run_loop(loop, session.cursor(), self._run_statement)
+            cursor = session.cursor()
+            if loop is None:
+                self._run_statement(cursor, body)
+            else:
+                run_loop(loop, cursor, self._run_statement)
 
     def _transaction(self, name: Name, body: str) -> None:
         with self._snow.connect(name.database, name.schema) as session:
@@ -219,6 +242,20 @@ class Tasks:
         sql = f"INSERT INTO {Name('', name.database, HIDDEN).sql}._TASK_RUNS"
         duck = self._snow.duck_conn.cursor()
         patiently(lambda: duck.execute(f"{sql} VALUES ({marks})", run))
+
+
+def _seconds(reader: Reader, options: dict[str, Any]) -> int:
+    """Return the interval of a task that the clock starts; 0 for any other.
+
+    It begins as soon as it is resumed; Snowflake's waits for its interval first.
+    """
+    schedule = options.get("SCHEDULE")
+    if schedule is None:
+        return 0
+    match = _SCHEDULE.fullmatch(str(schedule))
+    if match is None:
+        reader.refuse("SCHEDULE = '… MINUTE'")
+    return 60 * int(match.group(1))
 
 
 def _streams(condition: str, task: Name) -> list[Name]:

@@ -9,7 +9,7 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, c2 AS v2, c3 AS v3, c4 AS v4, CASE WHEN REGEXP_SUBSTR(REGEXP_REPLACE(REPLACE(REPLACE(c5, '\\\\', ''), '\\"', ''), '"[^"]*"', ''), '[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]|[0-9]{18}[eE]|(^|[^0-9.])([0-9]{2,}([.][0-9]+)?|0[.][0-9]+)[eE][+-]?[0-9]{3}|[eE][+-]?(30[89]|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})') IS NULL THEN TRY_PARSE_JSON(c5) END AS v5, CASE WHEN LENGTH(c6) <= 29 AND RIGHT(c6, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c6, LENGTH(c6) - 3)) = 19, LEFT(c6, LENGTH(c6) - 3) || '.', LEFT(c6, LENGTH(c6) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v6, CASE WHEN LENGTH(c7) <= 29 AND RIGHT(c7, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c7, LENGTH(c7) - 3)) = 19, LEFT(c7, LENGTH(c7) - 3) || '.', LEFT(c7, LENGTH(c7) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -54,7 +54,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, c2 AS v2, c3 AS v3, c4 AS v4, CASE WHEN REGEXP_SUBSTR(REGEXP_REPLACE(REPLACE(REPLACE(c5, '\\\\', ''), '\\"', ''), '"[^"]*"', ''), '[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]|[0-9]{18}[eE]|(^|[^0-9.])([0-9]{2,}([.][0-9]+)?|0[.][0-9]+)[eE][+-]?[0-9]{3}|[eE][+-]?(30[89]|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})') IS NULL THEN TRY_PARSE_JSON(c5) END AS v5, CASE WHEN LENGTH(c6) <= 29 AND RIGHT(c6, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c6, LENGTH(c6) - 3)) = 19, LEFT(c6, LENGTH(c6) - 3) || '.', LEFT(c6, LENGTH(c6) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v6, CASE WHEN LENGTH(c7) <= 29 AND RIGHT(c7, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c7, LENGTH(c7) - 3)) = 19, LEFT(c7, LENGTH(c7) - 3) || '.', LEFT(c7, LENGTH(c7) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -123,7 +123,7 @@ USING (
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, c2 AS v2, c3 AS v3, c4 AS v4, CASE WHEN REGEXP_SUBSTR(REGEXP_REPLACE(REPLACE(REPLACE(c5, '\\\\', ''), '\\"', ''), '"[^"]*"', ''), '[0-9]{39}|[0-9.]{40}|[0-9.]{19}[eE]|[0-9]{18}[eE]|(^|[^0-9.])([0-9]{2,}([.][0-9]+)?|0[.][0-9]+)[eE][+-]?[0-9]{3}|[eE][+-]?(30[89]|3[1-9][0-9]|[4-9][0-9][0-9]|[0-9]{4})') IS NULL THEN TRY_PARSE_JSON(c5) END AS v5, CASE WHEN LENGTH(c6) <= 29 AND RIGHT(c6, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c6, LENGTH(c6) - 3)) = 19, LEFT(c6, LENGTH(c6) - 3) || '.', LEFT(c6, LENGTH(c6) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v6, CASE WHEN LENGTH(c7) <= 29 AND RIGHT(c7, 3) = '+00' THEN TRY_CAST(RPAD(IFF(LENGTH(LEFT(c7, LENGTH(c7) - 3)) = 19, LEFT(c7, LENGTH(c7) - 3) || '.', LEFT(c7, LENGTH(c7) - 3)), 26, '0') || '+00:00' AS TIMESTAMP_TZ(6)) END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__CUSTOMERS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,

@@ -9,7 +9,7 @@ INSERT INTO SHOP_DEV.SYNC.QUARANTINE
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(10,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(10,0)) AS v4, TRY_CAST(c5 AS NUMBER(10,2)) AS v5, TRY_CAST(c6 AS BOOLEAN) AS v6, CASE WHEN LENGTH(c7) <= 26 AND RIGHT(c7, 2) <> 'BC' THEN TRY_TO_TIMESTAMP_NTZ(RPAD(IFF(LENGTH(c7) = 19, c7 || '.', c7), 26, '0'), 'YYYY-MM-DD HH24:MI:SS.FF6') END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -62,7 +62,7 @@ INSERT INTO SHOP_DEV.SYNC.FILE_RECEIPTS
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(10,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(10,0)) AS v4, TRY_CAST(c5 AS NUMBER(10,2)) AS v5, TRY_CAST(c6 AS BOOLEAN) AS v6, CASE WHEN LENGTH(c7) <= 26 AND RIGHT(c7, 2) <> 'BC' THEN TRY_TO_TIMESTAMP_NTZ(RPAD(IFF(LENGTH(c7) = 19, c7 || '.', c7), 26, '0'), 'YYYY-MM-DD HH24:MI:SS.FF6') END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,
@@ -133,7 +133,7 @@ USING (
       c1, c2, c3, c4, c5, c6, c7,
       TRY_CAST(c1 AS NUMBER(19,0)) AS v1, TRY_CAST(c2 AS NUMBER(10,0)) AS v2, c3 AS v3, TRY_CAST(c4 AS NUMBER(10,0)) AS v4, TRY_CAST(c5 AS NUMBER(10,2)) AS v5, TRY_CAST(c6 AS BOOLEAN) AS v6, CASE WHEN LENGTH(c7) <= 26 AND RIGHT(c7, 2) <> 'BC' THEN TRY_TO_TIMESTAMP_NTZ(RPAD(IFF(LENGTH(c7) = 19, c7 || '.', c7), 26, '0'), 'YYYY-MM-DD HH24:MI:SS.FF6') END AS v7
     FROM SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS_STREAM
-    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c'
+    WHERE LEFT(SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 3), 1) = 'c' AND SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 2)::NUMBER(5,0) <= 7
   ),
   typed AS (
     SELECT file_name, file_row, stamp, width, c1, c2, c3, c4, c5, c6, c7, v1, v2, v3, v4, v5, v6, v7,

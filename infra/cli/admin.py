@@ -1,0 +1,113 @@
+"""`admin`: prints what administrators run once, before the first deployment.
+
+The same statements are run on a local stack when it is deployed.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from infra.cli import output
+from infra.cli.guard import guarded
+from infra.cli.options import DirOption, StackOption
+
+if TYPE_CHECKING:
+    from infra.stack import StackSettings
+
+_NO_KEY = "<body of rsa_key.pub>"
+
+
+class Place(StrEnum):
+    """Where somebody is administrator."""
+
+    AURORA = "aurora"
+    SNOWFLAKE = "snowflake"
+    VAULT = "vault"
+
+
+@guarded
+def admin(
+    place: Annotated[Place, typer.Argument(help="Whose administrator runs it.")],
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--public-key",
+            help="snowflake: PEM file with the deploying user's public key.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
+    stack: StackOption = None,
+    folder: DirOption = None,
+) -> None:
+    """Print what an administrator runs once: for psql, a worksheet or a shell.
+
+    Nothing is asked and nothing changed: the stack need not be deployed.
+    """
+    from infra.admin_vault import commands
+
+    settings = _settings(stack, folder)
+    if place is Place.AURORA:
+        lines: Iterator[str] = _aurora(settings)
+    elif place is Place.SNOWFLAKE:
+        lines = _snowflake(settings, public_key)
+    else:
+        lines = iter([commands(settings).rstrip("\n")])
+    for line in lines:
+        typer.echo(line)
+
+
+def _aurora(settings: "StackSettings") -> Iterator[str]:
+    """Yield a script for psql, which fetches the password from Vault by itself."""
+    from infra.admin_vault import password_command
+    from runtime.contract.aurora_sql import EXPORTER_ROLE, setup_statements
+    from runtime.contract.loader import load_specs
+
+    yield f"-- Aurora of stack {settings.stack}, database {settings.aurora.database}."
+    yield "-- As a member of rds_superuser; again after tables were added. Repeatable."
+    yield r"\set ON_ERROR_STOP on"
+    if settings.vault.admin_user:
+        yield r"\if :{?vault_password}"
+        yield r"\else"
+        yield rf"\set vault_password `{password_command(settings)}`"
+        yield r"\endif"
+    else:
+        yield "-- The connection at Vault exists. Its database user also needs:"
+        yield f"--   GRANT {EXPORTER_ROLE} TO <that user> WITH ADMIN OPTION;"
+    specs = load_specs(settings.config_path)
+    for statement in setup_statements(
+        specs, settings.vault.admin_user, ":'vault_password'"
+    ):
+        yield f"{statement};"
+
+
+def _snowflake(settings: "StackSettings", public_key: Path | None) -> Iterator[str]:
+    from infra.admin_snowflake import deployer_statements, key_body
+    from runtime.contract.loader import load_specs
+    from runtime.contract.names import quote_snowflake, snowflake_name
+
+    wanted, body = settings.snowflake, _NO_KEY
+    if public_key is None:
+        output.warn("without --public-key: put the key where it says so")
+    else:
+        body = key_body(public_key.read_text(), str(public_key))
+    specs = load_specs(settings.config_path)
+    own = [snowflake_name(each.warehouse) for each in specs if each.warehouse]
+    yield f"-- Snowflake of stack {settings.stack}. Repeatable."
+    for statement in deployer_statements(wanted, body, own):
+        yield f"{statement};"
+    yield "-- Where a network policy is in force, the user may need one of its own:"
+    yield f"-- ALTER USER {quote_snowflake(wanted.user)} SET NETWORK_POLICY = <policy>;"
+
+
+def _settings(stack: str | None, folder: Path | None) -> "StackSettings":
+    from infra.cli.target import LOCAL, LocalTarget, resolve
+    from infra.stack import StackSettings
+
+    if stack not in (None, LOCAL) and folder is None:
+        return StackSettings.from_file(str(stack))
+    target = resolve(stack, folder, None, whole=False)
+    return cast(LocalTarget, target).settings

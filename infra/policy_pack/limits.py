@@ -1,0 +1,134 @@
+"""What services take as a name: length, form, and where they say so.
+
+A type of resource that has a name and no entry here fails `tests/infra/test_names.py`.
+"""
+
+from dataclasses import dataclass
+
+AWS = "https://docs.aws.amazon.com"
+_LOGS = f"{AWS}/AmazonCloudWatchLogs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What one kind of name may be.
+
+    Attributes:
+        key: Input of the resource that holds it.
+        most: Characters.
+        form: Regular expression of the whole name.
+        source: Page of the service.
+    """
+
+    key: str = "name"
+    most: int
+    form: str
+    source: str
+
+
+_SNOWFLAKE = Limit(
+    most=255,
+    form=r"[^\0]+",
+    source="https://docs.snowflake.com/en/sql-reference/identifiers",
+)
+# Vault documents no limit of names but that of its storage; ours is short of any.
+_VAULT = "https://developer.hashicorp.com/vault/docs/internals/limits"
+_NAME = r"[\w.-]+"
+_MOUNT = r"[\w.-]+(/[\w.-]+)*"
+
+LIMITS = {
+    "aws:cloudwatch/eventRule:EventRule": Limit(
+        most=64,
+        form=r"[.\-_A-Za-z0-9]+",
+        source=f"{AWS}/eventbridge/latest/APIReference/API_PutRule.html",
+    ),
+    "aws:cloudwatch/logGroup:LogGroup": Limit(
+        most=512,
+        form=r"[.\-_/#A-Za-z0-9]+",
+        source=f"{_LOGS}/latest/APIReference/API_CreateLogGroup.html",
+    ),
+    "aws:dynamodb/table:Table": Limit(
+        most=255,
+        form=r"[a-zA-Z0-9_.-]{3,}",
+        source=f"{AWS}/amazondynamodb/latest/APIReference/API_CreateTable.html",
+    ),
+    "aws:ec2/securityGroup:SecurityGroup": Limit(
+        most=255,
+        form=r"(?!sg-)[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]+",
+        source=f"{AWS}/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html",
+    ),
+    "aws:iam/role:Role": Limit(
+        most=64,
+        form=r"[\w+=,.@-]+",
+        source=f"{AWS}/IAM/latest/APIReference/API_CreateRole.html",
+    ),
+    "aws:iam/rolePolicy:RolePolicy": Limit(
+        most=128,
+        form=r"[\w+=,.@-]+",
+        source=f"{AWS}/IAM/latest/APIReference/API_PutRolePolicy.html",
+    ),
+    "aws:kms/alias:Alias": Limit(
+        most=256,
+        form=r"alias/(?!aws/)[a-zA-Z0-9/_-]+",
+        source=f"{AWS}/kms/latest/APIReference/API_CreateAlias.html",
+    ),
+    "aws:lambda/function:Function": Limit(
+        most=64,
+        form=r"[a-zA-Z0-9_-]+",
+        source=f"{AWS}/lambda/latest/api/API_CreateFunction.html",
+    ),
+    "aws:s3/bucket:Bucket": Limit(
+        key="bucket",
+        most=63,
+        form=r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9-]+[a-z0-9](?<!-s3alias)",
+        source=f"{AWS}/AmazonS3/latest/userguide/bucketnamingrules.html",
+    ),
+    "aws:sns/topic:Topic": Limit(
+        most=256,
+        form=r"[a-zA-Z0-9_-]+",
+        source=f"{AWS}/sns/latest/api/API_CreateTopic.html",
+    ),
+    "aws:sqs/queue:Queue": Limit(
+        most=80,
+        form=r"[a-zA-Z0-9_-]+",
+        source=f"{AWS}/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html",
+    ),
+    **dict.fromkeys(
+        (
+            "snowflake:index/accountRole:AccountRole",
+            "snowflake:index/database:Database",
+            "snowflake:index/pipe:Pipe",
+            "snowflake:index/schema:Schema",
+            "snowflake:index/stageExternalS3:StageExternalS3",
+            "snowflake:index/storageIntegrationAws:StorageIntegrationAws",
+            "snowflake:index/streamOnTable:StreamOnTable",
+            "snowflake:index/table:Table",
+            "snowflake:index/task:Task",
+            "snowflake:index/view:View",
+            "snowflake:index/warehouse:Warehouse",
+        ),
+        _SNOWFLAKE,
+    ),
+    "vault:index/policy:Policy": Limit(most=128, form=_NAME, source=_VAULT),
+    "vault:database/secretBackendConnection:SecretBackendConnection": Limit(
+        most=128, form=_NAME, source=_VAULT
+    ),
+    "vault:database/secretBackendRole:SecretBackendRole": Limit(
+        most=128, form=_NAME, source=_VAULT
+    ),
+    "vault:aws/authBackendRole:AuthBackendRole": Limit(
+        key="role", most=128, form=_NAME, source=_VAULT
+    ),
+    "vault:index/authBackend:AuthBackend": Limit(
+        key="path", most=128, form=_MOUNT, source=_VAULT
+    ),
+    "vault:index/mount:Mount": Limit(key="path", most=128, form=_MOUNT, source=_VAULT),
+}
+# Longest texts that services take beside names.
+POLICY_OF_A_ROLE = 10_240  # IAM/latest/UserGuide/reference_iam-quotas.html, all inline
+POLICY_OF_A_KEY = 32_768  # kms/latest/developerguide/resource-limits.html
+POLICY_OF_A_BUCKET = 20_480  # AmazonS3/latest/userguide/bucket-policies.html
+POLICY_OF_A_TOPIC = 30_720  # sns/latest/dg/sns-access-policy-language-api-permissions
+ENVIRONMENT = 4_096  # lambda/latest/dg/gettingstarted-limits.html, names and values
+DESCRIPTION_OF_A_RULE = 512  # eventbridge/latest/APIReference/API_PutRule.html
+DESCRIPTION_OF_A_GROUP = 255  # AWSEC2/latest/APIReference/API_CreateSecurityGroup.html

@@ -1,0 +1,235 @@
+"""A thousand tables: the program's work is linear, and nothing that is shared grows.
+
+Counts and sizes are held here; seconds are measured by `tests/benchmarks`.
+"""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from infra import preflight
+from runtime.contract.loader import contract_path
+from tests.factories import make_entry, make_table
+from tests.infra.recording import Graph, Recorded, example_settings, packed, run
+
+# The first test to ask for it waits for the large graph.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+MANY = 1000
+FEW = (10, 20)
+# The longest that settings take, so that names are as long as they get.
+STACK = "a" * 24
+# Of one table; a new kind must be worth a thousand of it.
+A_TABLE_HAS = {
+    "aurora-sync:index:TablePipeline": 1,
+    "aurora-sync:index:Schedule": 1,
+    "snowflake:index/table:Table": 3,
+    "snowflake:index/pipe:Pipe": 1,
+    "snowflake:index/streamOnTable:StreamOnTable": 1,
+    "snowflake:index/task:Task": 1,
+    "aws:cloudwatch/eventRule:EventRule": 1,
+    "aws:cloudwatch/eventTarget:EventTarget": 1,
+}
+# Largest sizes in characters, by type and input. Sources, below
+# https://docs.aws.amazon.com/: IAM/latest/UserGuide/reference_iam-quotas.html,
+# AmazonS3/latest/userguide/bucket-policies.html, kms/latest/developerguide/
+# resource-limits.html, sns/latest/api/API_SetTopicAttributes.html,
+# AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html,
+# vpc/latest/privatelink/vpc-limits-endpoints.html.
+LARGEST = {
+    ("aws:iam/rolePolicy:RolePolicy", "policy"): 10_240,
+    ("aws:iam/role:Role", "assumeRolePolicy"): 2_048,
+    ("aws:s3/bucketPolicy:BucketPolicy", "policy"): 20_480,
+    ("aws:kms/key:Key", "policy"): 32_768,
+    ("aws:sns/topicPolicy:TopicPolicy", "policy"): 30_720,
+    ("aws:sqs/queuePolicy:QueuePolicy", "policy"): 8_192,
+    ("aws:ec2/vpcEndpoint:VpcEndpoint", "policy"): 20_480,
+    ("aws:cloudwatch/eventRule:EventRule", "name"): 64,
+    ("aws:cloudwatch/eventRule:EventRule", "description"): 512,
+    ("aws:cloudwatch/eventTarget:EventTarget", "input"): 8_192,
+    # https://docs.snowflake.com/en/user-guide/query-size-limits
+    ("snowflake:index/view:View", "statement"): 1_000_000,
+    ("snowflake:index/task:Task", "sqlStatement"): 1_000_000,
+    ("snowflake:index/pipe:Pipe", "copyStatement"): 1_000_000,
+}
+# docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+ENVIRONMENT_BYTES = 4_096
+BUNDLE_MB = 250
+# Most that the pinned packages may take of it: see test_bundle.
+PACKAGES_MB = 40
+
+
+class Evaluated(NamedTuple):
+    """What the program made of some number of tables.
+
+    Attributes:
+        graph: Its resources.
+        zip_bytes: Size of the function's own files.
+        warnings: What it warned of.
+    """
+
+    graph: Graph
+    zip_bytes: int
+    warnings: list[str]
+
+
+class Listener(logging.Handler):
+    """Keeps what the program warns of: the engine of tests logs it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(record.getMessage())
+
+
+def evaluate(count: int, folder: Path) -> Evaluated:
+    """Run the program for tables with the longest names."""
+    config = folder / "config" / "sync_config.json"
+    (config.parent / "contracts").mkdir(parents=True)
+    names = [f"public.{number:04d}_{'t' * 58}" for number in range(count)]
+    for name in names:
+        table = make_table(table_name=name)
+        path = contract_path(config, table.spec.source)
+        path.write_bytes(msgspec.json.encode(table.contract))
+    entries = [make_entry(table_name=name) for name in names]
+    config.write_text(json.dumps({"tables": entries}))
+    bundle = packed(config, folder)
+    files = {"bundle": str(bundle), "sync_config": str(config)}
+    listener = Listener()
+    logging.getLogger().addHandler(listener)
+    try:
+        graph = run(example_settings() | files, STACK)
+    finally:
+        logging.getLogger().removeHandler(listener)
+    return Evaluated(graph, bundle.stat().st_size, listener.heard)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Evaluated]:
+    """What the program makes; of a thousand tables it takes most of a minute."""
+    return {
+        count: evaluate(count, tmp_path_factory.mktemp(f"tables{count}"))
+        for count in (*FEW, MANY)
+    }
+
+
+@pytest.fixture(scope="module")
+def many(evaluated: dict[int, Evaluated]) -> Graph:
+    return evaluated[MANY].graph
+
+
+@pytest.fixture(scope="module")
+def few(evaluated: dict[int, Evaluated]) -> Graph:
+    return evaluated[FEW[0]].graph
+
+
+def types(graph: Graph) -> Counter[str]:
+    return Counter(each.type for each in graph.resources)
+
+
+def test_each_table_adds_the_same_resources(few, many):
+    added = types(many) - types(few)
+    assert {kind: n / (MANY - FEW[0]) for kind, n in added.items()} == A_TABLE_HAS
+
+
+def test_edges_and_questions_to_providers_grow_in_proportion(evaluated):
+    """What waits for what, and calls, are the program's other work."""
+    edges = {
+        count: sum(len(each.needs) for each in found.graph.resources)
+        for count, found in evaluated.items()
+    }
+    one, two = FEW
+    assert (edges[MANY] - edges[two]) / (MANY - two) == (edges[two] - edges[one]) / 10
+    assert len({len(found.graph.calls) for found in evaluated.values()}) == 1
+
+
+def test_no_shared_document_grows_but_the_view_that_names_all_tables(few, many):
+    known = {each.urn: each for each in few.resources}
+    # The zip is another file.
+    grown = {
+        (each.name, key)
+        for each in many.resources
+        if each.urn in known
+        for key, value in each.inputs.items()
+        if value != known[each.urn].inputs.get(key) and key != "code"
+    }
+    assert grown == {("landing-sync_overdue", "statement")}
+
+
+@pytest.mark.parametrize("limit", LARGEST, ids=lambda limit: ".".join(limit))
+def test_documents_names_and_statements_fit_their_services(many, limit):
+    kind, key = limit
+    sizes = [
+        len(each.inputs[key])
+        for each in many.resources
+        if each.type == kind and key in each.inputs
+    ]
+    assert sizes
+    assert max(sizes) <= LARGEST[limit]
+
+
+def test_the_statement_that_names_all_tables_has_room_for_twice_as_many(many):
+    """Its list is of constants, of which Snowflake takes 200,000.
+
+    Source: https://docs.snowflake.com/en/sql-reference/constructs/values
+    """
+    view = many.one("snowflake:index/view", "sync_overdue").inputs["statement"]
+    assert view.count("LANDING.") >= MANY
+    assert len(view) < 500_000
+
+
+def test_one_notification_one_permission_and_one_topic_serve_all(many):
+    (notification,) = many.of("aws:s3/bucketNotification")
+    assert len(notification.inputs["topics"]) == 2
+    assert len(many.of("aws:lambda/permission")) == 1
+    assert len(many.of("aws:sns/topic")) == 1
+    topics = {each.inputs["awsSnsTopicArn"] for each in many.of("snowflake:index/pipe")}
+    assert len(topics) == 1
+
+
+def test_the_functions_settings_fit_its_environment(many):
+    function: Recorded = many.one("aws:lambda/function")
+    variables = function.inputs["environment"]["variables"]
+    assert sum(len(k) + len(v) for k, v in variables.items()) < ENVIRONMENT_BYTES
+
+
+def test_the_bundle_holds_a_thousand_contracts(evaluated):
+    """Nothing in it is compressed: its size is what it takes when unpacked."""
+    assert evaluated[MANY].zip_bytes / 1e6 + PACKAGES_MB < BUNDLE_MB / 4
+
+
+def test_names_of_rules_stay_apart_though_they_are_cut(many):
+    rules = many.of("aws:cloudwatch/eventRule")
+    assert len({each.inputs["name"] for each in rules}) == MANY
+
+
+@pytest.mark.parametrize(
+    ("tables", "region", "allowed"),
+    [
+        (300, "eu-west-1", None),
+        (301, "eu-west-1", "account 300"),
+    ],
+)
+def test_more_rules_than_an_account_has_are_told_before_anything_is_made(
+    tables, region, allowed
+):
+    told = preflight.quota_warnings(tables, region)
+    if allowed is None:
+        assert told == ()
+    else:
+        (line,) = told
+        assert allowed in line
+        assert '"Number of rules"' in line
+
+
+def test_the_program_says_so_and_goes_on(evaluated):
+    (line,) = evaluated[MANY].warnings
+    assert "1000 EventBridge rules" in line
+    assert evaluated[FEW[0]].warnings == []

@@ -1,0 +1,171 @@
+"""What `plan` says before a deployment is what the deployment then does."""
+
+import json
+from contextlib import closing
+from typing import Any
+
+import msgspec
+from typer.testing import CliRunner
+
+from infra.cli.app import app
+from infra.local import postgres
+from infra.local.adapter.record import resources
+from runtime.contract.loader import load_tables
+from runtime.contract.names import SourceName
+from runtime.contract.snowflake_pipes import pipe_name
+from runtime.contract.specs import Table, TableSpec
+from runtime.ops import contracts
+from runtime.ops.sizes import sizes
+from runtime.ops.source import connect
+from tests.factories import make_column, make_table
+from tests.integration.conftest import OBJECTS, Sandbox
+
+DDL = "id BIGINT PRIMARY KEY, note TEXT, at TIMESTAMPTZ NOT NULL DEFAULT NOW()"
+KEYS: dict[str, Any] = {"primary_key": "id", "watermark_col": "at"}
+
+
+def planned(sandbox: Sandbox, *more: str, status: int = 0) -> dict[str, Any]:
+    where = ["--dir", str(sandbox.folder), "--config", str(sandbox.config)]
+    result = CliRunner().invoke(app, ["plan", "--json", *where, *more])
+    assert result.exit_code == status, (result.stdout, result.stderr)
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def made(sandbox: Sandbox, *names: str) -> list[Table]:
+    """Make tables in Aurora and return them, not deployed yet."""
+    columns = (
+        ("id", "bigint"),
+        make_column(2, "note", "text", nullable=True),
+        ("at", "timestamp with time zone"),
+    )
+    for name in names:
+        sandbox.aurora(f"CREATE TABLE public.{name} ({DDL})")
+    return [make_table(columns, table_name=f"public.{name}", **KEYS) for name in names]
+
+
+def changed(table: Table, **keys: Any) -> Table:
+    """Return a table with other keys of its entry."""
+    spec = msgspec.to_builtins(table.spec) | keys
+    return msgspec.structs.replace(table, spec=msgspec.convert(spec, TableSpec))
+
+
+def names(sandbox: Sandbox) -> set[tuple[str, str]]:
+    return {(each.type, each.name) for each in resources(sandbox.folder)}
+
+
+def test_a_plan_is_what_the_deployment_does(sandbox):
+    grows, goes, slows = made(sandbox, "grows", "goes", "slows")
+    sandbox.write_config(grows, goes, slows)
+    sandbox.deploy()
+    sandbox.aurora(
+        f"INSERT INTO {grows.spec.source.sql} "
+        "SELECT g, 'n' FROM generate_series(1, 500) AS g"
+    )
+    sandbox.aurora(f"ANALYZE {grows.spec.source.sql}")
+
+    found = planned(sandbox)
+    assert {each["change"] for each in found["tables"]} == {"unchanged"}
+    assert [each["notes"] for each in found["tables"]] == [[], [], []]
+    assert (found["resources"], found["unknown"]) == ([], [])
+
+    sandbox.aurora(f"ALTER TABLE {grows.spec.source.sql} ADD COLUMN extra INTEGER")
+    with closing(connect(postgres.aurora_dsn(sandbox.local))) as session:
+        contracts.refresh(sandbox.config, session, [grows.spec.table_name])
+    grown = load_tables(sandbox.config)[0]
+    sandbox.write_config(grown, changed(slows, schedule="daily"))
+    found = planned(sandbox)
+    tables = {each["table"]: each for each in found["tables"]}
+    first, last = pipe_name(OBJECTS, grows), pipe_name(OBJECTS, grown)
+
+    one = tables[grows.spec.table_name]
+    assert one["change"] == "changed"
+    name = grows.spec.source.name.upper()
+    assert one["statements"] == [
+        f"ALTER TABLE ANALYTICS.LANDING.PUBLIC__{name} "
+        "ADD COLUMN C4 VARCHAR(134217728)",
+        f"ALTER TABLE ANALYTICS.PUBLIC.{name} ADD COLUMN EXTRA NUMBER(10,0)",
+    ]
+    assert [step.partition(":")[0] for step in one["steps"]] == [
+        f"pipe ANALYTICS.LANDING.{first}",
+        f"task ANALYTICS.LANDING.PUBLIC__{name}_MERGE",
+    ]
+    assert one["backfill"]["reason"] == "new column EXTRA"
+    assert one["backfill"]["rows"] == 500
+    assert tables[goes.spec.table_name]["change"] == "removed"
+    two = tables[slows.spec.table_name]
+    assert two["settings"] == ["schedule: hourly -> daily"]
+    assert (two["statements"], two["backfill"]) == ([], None)
+
+    actions = [(each["action"], each["name"]) for each in found["resources"]]
+    table = f"table-{grows.spec.source.slug}"
+    wanted = [
+        ("update", f"{table}-landing"),
+        ("create", f"{table}-pipe-{last[-8:].lower()}"),
+        ("delete", f"{table}-pipe-{first[-8:].lower()}"),
+    ]
+    assert [actions.index(each) for each in wanted] == sorted(
+        actions.index(each) for each in wanted
+    )
+    # The exporter learns of the contract when its files find their way.
+    task = actions.index(("update", f"{table}-task"))
+    function = actions.index(("update", "exporter-function"))
+    assert actions.index(wanted[1]) < task < function < actions.index(wanted[2])
+    assert ("update", f"table-{slows.spec.source.slug}-schedule-rule") in actions
+    gone = {name for action, name in actions if action in ("delete", "leave")}
+    assert gone == {
+        wanted[2][1],
+        *(
+            name
+            for _, name in names(sandbox)
+            if name.startswith(f"table-{goes.spec.source.slug}-")
+        ),
+    }
+    before = names(sandbox)
+    sandbox.deploy()
+    came = {name for action, name in actions if action == "create"}
+    assert {name for _, name in names(sandbox) - before} == came
+    assert {name for _, name in before - names(sandbox)} == gone
+
+    # What would leave data behind is refused, until somebody says so.
+    moved = changed(grown, target_table="elsewhere")
+    sandbox.write_config(moved, *sandbox.tables[1:])
+    kept = planned(sandbox, "--allow", f"target:{moved.spec.table_name}")
+    assert {each["change"] for each in kept["tables"]} == {"changed", "unchanged"}
+    told = planned_text(sandbox, status=1)
+    assert (
+        "refused (target): public.grows: the target would be PUBLIC.ELSEWHERE" in told
+    )
+    assert "unchanged: 1 table" in told
+
+
+def test_sizes_are_of_all_partitions_and_rows_unknown_before_an_analyze(sandbox):
+    sandbox.aurora(
+        "CREATE TABLE public.parted (id INT) PARTITION BY RANGE (id);"
+        "CREATE TABLE public.parted_1 PARTITION OF public.parted"
+        " FOR VALUES FROM (0) TO (50);"
+        "CREATE TABLE public.parted_2 PARTITION OF public.parted DEFAULT;"
+        "INSERT INTO public.parted SELECT generate_series(1, 100);"
+        "CREATE VIEW public.seen AS SELECT id FROM public.parted;"
+        "CREATE TABLE public.fresh AS SELECT 1 AS id"
+    )
+    sources = {
+        name: SourceName(schema="public", name=name)
+        for name in ("parted", "parted_1", "seen", "fresh", "missing")
+    }
+    with closing(connect(postgres.aurora_dsn(sandbox.local))) as session:
+        fresh = sizes(session, sources.values())
+        sandbox.aurora("ANALYZE public.parted")
+        known = sizes(session, sources.values())
+    assert fresh[sources["fresh"]].rows is None
+    assert fresh[sources["fresh"]].bytes > 0
+    assert known[sources["parted"]].rows == 100
+    assert known[sources["parted"]].bytes > known[sources["parted_1"]].bytes > 0
+    assert not {sources["seen"], sources["missing"]} & known.keys()
+
+
+def planned_text(sandbox: Sandbox, *more: str, status: int) -> str:
+    where = ["--dir", str(sandbox.folder), "--config", str(sandbox.config)]
+    result = CliRunner().invoke(app, ["plan", *where, *more])
+    assert result.exit_code == status, (result.stdout, result.stderr)
+    return result.stdout

@@ -1,0 +1,1 @@
+"""Plans: what a deployment would change, and what of it is refused."""

@@ -1,0 +1,1 @@
+"""What the project takes in: known vulnerabilities, secrets, workflows."""
