@@ -102,7 +102,7 @@ def _connection_problems(vault: Any, aurora: Any, where: str) -> Iterator[Config
             "leaves no room for Vault's user and password",
             where=where,
             got=None,
-            allowed="postgresql://{{username}}:{{password}}@...",
+            allowed="postgresql://{{username}}:{{password}}@host:port/database",
         )
     place = f"{url.hostname}:{url.port or 5432}/{unquote(url.path.removeprefix('/'))}"
     expected = f"{aurora.host}:{aurora.port}/{aurora.database}"

@@ -3,7 +3,7 @@
 The same statements are run on a local stack when it is deployed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -12,10 +12,11 @@ import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import DirOption, StackOption
+from infra.cli.options import ConfigOption, DirOption, StackOption
 
 if TYPE_CHECKING:
     from infra.stack import StackSettings
+    from runtime.contract.specs import TableSpec
 
 _NO_KEY = "<body of rsa_key.pub>"
 
@@ -40,31 +41,33 @@ def admin(
             exists=True,
         ),
     ] = None,
+    config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,
 ) -> None:
     """Print what an administrator runs once: for psql, a worksheet or a shell.
 
-    Nothing is asked and nothing changed: the stack need not be deployed.
+    Nothing is asked and nothing changed: a stack in the cloud need not be deployed.
     """
     from infra.admin_vault import commands
+    from runtime.contract.loader import load_specs
 
-    settings = _settings(stack, folder)
+    settings, tables = _known(stack, folder, config)
+    if place is Place.VAULT:
+        typer.echo(commands(settings), nl=False)
+        return
+    specs = load_specs(tables)
     if place is Place.AURORA:
-        lines: Iterator[str] = _aurora(settings)
-    elif place is Place.SNOWFLAKE:
-        lines = _snowflake(settings, public_key)
+        lines = list(_aurora(settings, specs))
     else:
-        lines = iter([commands(settings).rstrip("\n")])
-    for line in lines:
-        typer.echo(line)
+        lines = list(_snowflake(settings, specs, public_key))
+    typer.echo("\n".join(lines))
 
 
-def _aurora(settings: "StackSettings") -> Iterator[str]:
+def _aurora(settings: "StackSettings", specs: Iterable["TableSpec"]) -> Iterator[str]:
     """Yield a script for psql, which fetches the password from Vault by itself."""
     from infra.admin_vault import password_command
     from runtime.contract.aurora_sql import EXPORTER_ROLE, setup_statements
-    from runtime.contract.loader import load_specs
 
     yield f"-- Aurora of stack {settings.stack}, database {settings.aurora.database}."
     yield "-- As a member of rds_superuser; again after tables were added. Repeatable."
@@ -77,16 +80,16 @@ def _aurora(settings: "StackSettings") -> Iterator[str]:
     else:
         yield "-- The connection at Vault exists. Its database user also needs:"
         yield f"--   GRANT {EXPORTER_ROLE} TO <that user> WITH ADMIN OPTION;"
-    specs = load_specs(settings.config_path)
     for statement in setup_statements(
         specs, settings.vault.admin_user, ":'vault_password'"
     ):
         yield f"{statement};"
 
 
-def _snowflake(settings: "StackSettings", public_key: Path | None) -> Iterator[str]:
+def _snowflake(
+    settings: "StackSettings", specs: Iterable["TableSpec"], public_key: Path | None
+) -> Iterator[str]:
     from infra.admin_snowflake import deployer_statements, key_body
-    from runtime.contract.loader import load_specs
     from runtime.contract.names import quote_snowflake, snowflake_name
 
     wanted, body = settings.snowflake, _NO_KEY
@@ -94,7 +97,6 @@ def _snowflake(settings: "StackSettings", public_key: Path | None) -> Iterator[s
         output.warn("without --public-key: put the key where it says so")
     else:
         body = key_body(public_key.read_text(), str(public_key))
-    specs = load_specs(settings.config_path)
     own = [snowflake_name(each.warehouse) for each in specs if each.warehouse]
     yield f"-- Snowflake of stack {settings.stack}. Repeatable."
     for statement in deployer_statements(wanted, body, own):
@@ -103,11 +105,15 @@ def _snowflake(settings: "StackSettings", public_key: Path | None) -> Iterator[s
     yield f"-- ALTER USER {quote_snowflake(wanted.user)} SET NETWORK_POLICY = <policy>;"
 
 
-def _settings(stack: str | None, folder: Path | None) -> "StackSettings":
+def _known(
+    stack: str | None, folder: Path | None, config: Path | None
+) -> tuple["StackSettings", Path]:
+    """Return a stack's settings and its config, from files where it is in the cloud."""
     from infra.cli.target import LOCAL, LocalTarget, resolve
     from infra.stack import StackSettings
 
     if stack not in (None, LOCAL) and folder is None:
-        return StackSettings.from_file(str(stack))
-    target = resolve(stack, folder, None, whole=False)
-    return cast(LocalTarget, target).settings
+        settings = StackSettings.from_file(str(stack))
+        return settings, config or settings.config_path
+    target = resolve(stack, folder, config)
+    return cast(LocalTarget, target).settings, target.config

@@ -42,6 +42,17 @@ LIMITS = {
         form=r"[.\-_A-Za-z0-9]+",
         source=f"{AWS}/eventbridge/latest/APIReference/API_PutRule.html",
     ),
+    "aws:cloudwatch/dashboard:Dashboard": Limit(
+        key="dashboardName",
+        most=255,
+        form=r"[A-Za-z0-9_-]+",
+        source=f"{AWS}/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html",
+    ),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": Limit(
+        most=255,
+        form=r"[ -~]+",
+        source=f"{AWS}/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html",
+    ),
     "aws:cloudwatch/logGroup:LogGroup": Limit(
         most=512,
         form=r"[.\-_/#A-Za-z0-9]+",
@@ -97,6 +108,7 @@ LIMITS = {
         (
             "snowflake:index/accountRole:AccountRole",
             "snowflake:index/database:Database",
+            "snowflake:index/notificationIntegration:NotificationIntegration",
             "snowflake:index/pipe:Pipe",
             "snowflake:index/schema:Schema",
             "snowflake:index/stageExternalS3:StageExternalS3",

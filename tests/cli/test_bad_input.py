@@ -50,7 +50,7 @@ def filled(path: tuple[str, ...]) -> list[str]:
     """Return the command with something plausible for all that it must be given."""
     words = list(path)
     for param in command_of(path).params:
-        kind = getattr(param, "bare_type")
+        kind = getattr(param, "type_descriptor").annotation
         choices: list[Any] = list(kind) if isinstance(kind, EnumMeta) else []
         if param.required:
             words += [] if isinstance(param, TyperArgument) else param.opts[:1]
