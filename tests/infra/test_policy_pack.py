@@ -488,19 +488,28 @@ def server() -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_the_server_of_the_pack_tells_its_rules(server):
+def test_the_server_of_the_pack_tells_its_rules_and_what_breaks_them(server):
     assert server.isdigit(), server
     # What Pulumi speaks, which has no type stubs.
     grpc: Any = importlib.import_module("grpc")
     empty_pb2: Any = importlib.import_module("google.protobuf.empty_pb2")
-    analyzer_pb2_grpc: Any = importlib.import_module(
-        "pulumi.runtime.proto.analyzer_pb2_grpc"
+    proto: Any = importlib.import_module("pulumi.runtime.proto.analyzer_pb2")
+    stubs: Any = importlib.import_module("pulumi.runtime.proto.analyzer_pb2_grpc")
+    type_ = "aws:cloudwatch/logGroup:LogGroup"
+    request = proto.AnalyzeRequest(
+        type=type_, urn=f"urn:pulumi:dev::aurora-sync::{type_}::logs", name="logs"
     )
+    request.properties.update({"name": "/aws/lambda/x", "retentionInDays": 30})
     with grpc.insecure_channel(f"127.0.0.1:{server}") as channel:
-        stub = analyzer_pb2_grpc.AnalyzerStub(channel)
+        stub = stubs.AnalyzerStub(channel)
         info = stub.GetAnalyzerInfo(empty_pb2.Empty(), timeout=20)
+        answer = stub.Analyze(request, timeout=20)
     assert info.name == "aurora-sync"
     assert {policy.name for policy in info.policies} == set(RULES)
+    broken = {each.policyName: each for each in answer.diagnostics}
+    assert set(broken) == {"encrypted-at-rest", "tagged"}
+    assert "it is not encrypted" in broken["encrypted-at-rest"].message
+    assert {each.enforcementLevel for each in answer.diagnostics} == {proto.MANDATORY}
 
 
 def test_pulumi_finds_the_pack():
