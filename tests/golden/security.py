@@ -1,6 +1,5 @@
 """The generated parts of docs/SECURITY.md: permissions, grants and the pack's rules."""
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ def page(document: Path, specs: Iterable[TableSpec]) -> str:
         "aurora": _aurora(specs),
         "rules": _table(("Rule", "What it holds"), _rules()),
     }.items():
-        marked = re.compile(rf"(?s)(<!-- {name} -->\n).*(<!-- end of {name} -->)")
-        assert marked.search(text), f"{document} has no place for {name}"
-        body = "\n".join(lines) + "\n"
-        text = marked.sub(lambda found, body=body: found[1] + body + found[2], text)
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- end of {name} -->")
+        assert start and end, f"{document} has no place for {name}"
+        text = before + start + "\n".join(lines) + "\n" + end + after
     return text
 
 

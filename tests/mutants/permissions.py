@@ -4,9 +4,9 @@
 
 For the rows that the local stack enforces. The tests that they name take the right
 from what is deployed already, in continuous integration; here it is missing from the
-table, so that the program deploys without it. It takes some ten minutes and is run by
-hand; docs/SECURITY.md says when it last was. Rows held by the graph are taken away in
-`tests/infra/test_permissions.py`, within a second.
+table, so that the program deploys without it. Each takes a stack of its own, so this is
+run by hand; docs/SECURITY.md says when it last was. Rows held by the graph are taken
+away in `tests/infra/test_permissions.py`, within a second.
 """
 
 import argparse
