@@ -54,7 +54,7 @@ demo: setup ## Show a sample shop on its way to Snowflake; KEEP=1 leaves it up
 	$(BIN)/aurora-sync demo $(if $(KEEP),--keep)
 
 test: setup ## Run every test, unit tests first, then hold the coverage floors
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 	  --cov --cov-report=
 	$(BIN)/coverage report --include 'runtime/contract/*' --fail-under $(CONTRACT_FLOOR)
 	$(BIN)/coverage report --include 'runtime/exporter/*' --fail-under $(EXPORTER_FLOOR)

@@ -50,9 +50,9 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put integration tests last: a broken unit is told before parts are started.
 
-    Two processes share them out by file, folder after folder, so that parts start once
-    for a folder. What takes longest begins first, so that both end at about the same
-    time.
+    Three processes share them out by file, folder after folder, so that parts start
+    once for a folder. What takes longest begins first, so that all end at about the
+    same time.
     """
     for item in items:
         if item.path.parent.name not in _COVERING:

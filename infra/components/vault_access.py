@@ -1,9 +1,10 @@
 """Vault access: database users for one run each, and who may ask for them.
 
-A leased user is a member of the exporter's role and owns nothing. Its revocation
-drops it: a session that is still open then has no rights left, and nothing stays
-behind. Sessions are not terminated, because since PostgreSQL 16 the maker of a role
-may not do so without rights over everybody's sessions.
+A leased user is a member of the exporter's role and owns nothing, unless somebody got
+hold of its password. Its revocation drops it with all that it owns or was granted: a
+session that is still open then has no rights left, and nothing stays behind. Sessions
+are not terminated, because since PostgreSQL 16 the maker of a role may not do so
+without rights over everybody's sessions.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from infra.stack_settings import VaultSettings
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from runtime.contract.names import quote_postgres
 
-# Longer than the longest run of a function, five minutes, with its retries at Vault.
-_LEASE_SECONDS = 900
+# More than twice the longest run of a function, with its requests to Vault. The token
+# lives as long: the lease that it took ends with it.
+LEASE_SECONDS = 900
 _CONNECTIONS = 2
 
 CREATION = (
@@ -26,7 +28,19 @@ CREATION = (
     "PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' "
     f"CONNECTION LIMIT {_CONNECTIONS} IN ROLE {quote_postgres(EXPORTER_ROLE)}"
 )
-REVOCATION = 'DROP ROLE IF EXISTS "{{name}}"'
+# One statement for Vault, which splits others at semicolons. A role that owns anything,
+# a temporary table is enough, cannot be dropped; what it owns goes with the role's own
+# rights, which its maker takes first. Vault tries again what a transaction holds up.
+# Source: https://www.postgresql.org/docs/current/role-removal.html
+REVOCATION = (
+    "DO $$ BEGIN "
+    "IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{{name}}') THEN "
+    "PERFORM pg_catalog.set_config('lock_timeout', '5s', TRUE); "
+    'GRANT "{{name}}" TO CURRENT_USER; '
+    'DROP OWNED BY "{{name}}"; '
+    'DROP ROLE "{{name}}"; '
+    "END IF; END $$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +134,8 @@ class VaultAccess(pulumi.ComponentResource):
             creation_statements=[CREATION],
             revocation_statements=[REVOCATION],
             rollback_statements=[REVOCATION],
-            default_ttl=_LEASE_SECONDS,
-            max_ttl=_LEASE_SECONDS,
+            default_ttl=LEASE_SECONDS,
+            max_ttl=LEASE_SECONDS,
             opts=self._child,
         )
 
@@ -161,8 +175,8 @@ class VaultAccess(pulumi.ComponentResource):
             resolve_aws_unique_ids=self._vault.resolve_unique_ids,
             token_policies=[policy.name],
             token_no_default_policy=True,
-            token_ttl=_LEASE_SECONDS,
-            token_max_ttl=_LEASE_SECONDS,
+            token_ttl=LEASE_SECONDS,
+            token_max_ttl=LEASE_SECONDS,
             opts=self._child,
         )
         return role.role
@@ -176,8 +190,8 @@ class VaultAccess(pulumi.ComponentResource):
             role_name=self.database_role,
             token_policies=[policy.name],
             token_no_default_policy=True,
-            token_ttl=_LEASE_SECONDS,
-            token_max_ttl=_LEASE_SECONDS,
+            token_ttl=LEASE_SECONDS,
+            token_max_ttl=LEASE_SECONDS,
             opts=self._child,
         )
         return role.role_id

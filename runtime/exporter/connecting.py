@@ -16,6 +16,12 @@ from runtime.exporter.credentials import DatabaseUser
 CONNECT_SECONDS = 10
 
 
+class UserGoneError(SourceUnavailableError):
+    """Aurora does not know the leased user: its lease was revoked meanwhile."""
+
+    code = "user_gone"
+
+
 def connect(
     settings: ExporterSettings, user: DatabaseUser, application_name: str, options: str
 ) -> Any:
@@ -106,7 +112,7 @@ def _unproven(subject: str, text: str, ca: str) -> SourceError | None:
 
 def _unavailable(subject: str, text: str) -> SourceUnavailableError:
     if "authentication failed" in text or "does not exist" in text:
-        return SourceUnavailableError(
+        return UserGoneError(
             f"Aurora does not admit the leased user: {text}",
             subject=subject,
             remedy="nothing if it happens once: its lease was revoked, and the next "

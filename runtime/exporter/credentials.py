@@ -4,6 +4,7 @@ The function proves who it is by its own IAM role (or AppRole where configured),
 takes one leased database user for one invocation and gives it back at the end.
 """
 
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,15 @@ TIMEOUT_SECONDS = 10
 # hvac signs for the global STS host, so the scope must be its region.
 # Source: hvac.api.auth_methods.aws.Aws.iam_login
 _STS_REGION = "us-east-1"
+# Statuses that hvac has no name for are a standby's, or of something before Vault.
+_UNAVAILABLE = (
+    vault_errors.VaultDown,
+    vault_errors.VaultNotInitialized,
+    vault_errors.RateLimitExceeded,
+    vault_errors.BadGateway,
+    vault_errors.UnexpectedError,
+    requests.RequestException,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,7 @@ def leased_user(
         VaultUnavailableError: When Vault is sealed, unreachable or overloaded.
         CredentialError: When Vault refuses the login or the role.
     """
+    _check_ca(settings.vault_cacert)
     client: Any = hvac.Client(
         url=settings.vault_addr,
         timeout=TIMEOUT_SECONDS,
@@ -72,14 +83,29 @@ def leased_user(
                 settings.vault_database_role,
                 mount_point=settings.vault_database_mount,
             )
+            number, data = lease["lease_id"], lease["data"]
+            user = DatabaseUser(name=data["username"], password=data["password"])
         try:
-            yield DatabaseUser(
-                name=lease["data"]["username"], password=lease["data"]["password"]
-            )
+            yield user
         finally:
-            _quietly(lambda: client.sys.revoke_lease(lease["lease_id"]))
+            _quietly(lambda: client.sys.revoke_lease(number))
     finally:
+        # Takes a user along whose lease never reached us.
         _quietly(client.auth.token.revoke_self)
+
+
+def _check_ca(file: str) -> None:
+    """Tell a CA file that is none before Vault is asked: requests says it unclearly."""
+    if not file:
+        return
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise CredentialError(
+            f"the CA file cannot be read ({error.strerror or error})",
+            subject=file,
+            remedy="put it where the stack's vault.ca says, in PEM form, and deploy",
+        ) from error
 
 
 def _login(
@@ -120,17 +146,26 @@ def _told(settings: ExporterSettings, step: str, what: str) -> Iterator[None]:
     subject = f"Vault {settings.vault_addr}: {step} ({what})"
     try:
         yield
-    except (
-        vault_errors.VaultDown,
-        vault_errors.VaultNotInitialized,
-        vault_errors.RateLimitExceeded,
-        vault_errors.BadGateway,
-        requests.RequestException,
-    ) as error:
+    except _UNAVAILABLE as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise CredentialError(
+                f"the certificate is not believed ({_short(error)})",
+                subject=subject,
+                remedy="set vault.address to a name in the certificate, put the CA "
+                "that signed it into vault.ca, and deploy; renew it if it has expired",
+            ) from error
         raise VaultUnavailableError(
             f"Vault does not answer ({_short(error)})",
             subject=subject,
             remedy="unseal or start Vault, or open the network; the next run goes on",
+        ) from error
+    except (TypeError, KeyError) as error:
+        # hvac hands on what is no JSON, and looks into it.
+        raise VaultUnavailableError(
+            "the answer is not Vault's",
+            subject=subject,
+            remedy="check that vault.address leads to Vault: something between may "
+            "answer in its place",
         ) from error
     except vault_errors.InternalServerError as error:
         # Vault is well, but not what it asks: Aurora, or AWS for a login.

@@ -88,6 +88,7 @@ def exporting(
     with (
         leased_user(settings, around.aws_keys) as user,
         closing(Source(settings, user, started + seconds, name)) as source,
+        source.admitted(),
         told(str(table.spec.source)),
     ):
         yield Exports(

@@ -16,13 +16,13 @@ from psycopg2 import sql
 
 from runtime.contract.aurora_sql import SNAPSHOT_STAMP
 from runtime.contract.dialect import DIALECT, session_options
-from runtime.contract.errors import LeaseHeldError
+from runtime.contract.errors import LeaseHeldError, SourceError
 from runtime.contract.names import quote_postgres
 from runtime.contract.records import ExportedFile
 from runtime.contract.settings import ExporterSettings
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
-from runtime.exporter.connecting import connect
+from runtime.exporter.connecting import UserGoneError, connect
 from runtime.exporter.credentials import DatabaseUser
 from runtime.exporter.drift import compare
 from runtime.exporter.source_errors import TooLargeError, told
@@ -109,9 +109,13 @@ class Source:
     ) -> None:
         self._settings = settings
         self._deadline = deadline
-        self._connection = connect(settings, user, application_name, self._options())
+        self._user, self._name = user, application_name
+        self._connection = self._connect()
         self._connection.autocommit = True
         self.cursor: Any = self._connection.cursor()
+
+    def _connect(self) -> Any:
+        return connect(self._settings, self._user, self._name, self._options())
 
     def _options(self) -> str:
         """Session settings in the start-up packet: no round trip of their own.
@@ -134,6 +138,29 @@ class Source:
     def close(self) -> None:
         """Close the connection; an open transaction ends with it."""
         self._connection.close()
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Tell refusals of a user that is gone as such.
+
+        A role that is dropped leaves its session open, but without rights, and Aurora
+        tells of rights alone. Whether the user may still come in says which it is.
+
+        Raises:
+            UserGoneError: When the leased user was revoked meanwhile.
+        """
+        try:
+            yield
+        except SourceError as error:
+            if error.retryable:
+                raise
+            try:
+                self._connect().close()
+            except UserGoneError as gone:
+                raise gone from error
+            except SourceError:
+                pass
+            raise
 
     @contextmanager
     def snapshot(self, table: Table, lock: str) -> Iterator[Relation]:

@@ -17,6 +17,7 @@ from boto3.dynamodb.conditions import Attr
 from botocore.config import Config
 
 from infra import policies
+from infra.components.vault_access import CREATION, LEASE_SECONDS, REVOCATION
 from infra.local import aurora_uploader, aws, postgres, vault
 from infra.local.parts import AWS_REGION, HOST, LocalStack
 from runtime.contract.aurora_sql import (
@@ -25,7 +26,7 @@ from runtime.contract.aurora_sql import (
     vault_admin_statements,
 )
 from runtime.contract.dialect import SESSION
-from runtime.contract.names import LakeKeys, quote_postgres
+from runtime.contract.names import LakeKeys
 from runtime.contract.records import (
     LedgerState,
     Manifest,
@@ -58,11 +59,6 @@ BUCKET = "lake-of-tests"
 ROLE_FACT = "aurora_role_arn"
 LEDGER = "ledger-of-tests"
 DATABASE_ROLE = "aurora-sync"
-# As the program registers it at Vault: a member of the exporter's role, for a while.
-CREATION = (
-    "CREATE ROLE \"{{name}}\" WITH LOGIN INHERIT PASSWORD '{{password}}' "
-    f"VALID UNTIL '{{{{expiration}}}}' IN ROLE {quote_postgres(EXPORTER_ROLE)}"
-)
 # The table that most tests use.
 ORDERS = """
 CREATE TABLE public.orders (
@@ -433,7 +429,7 @@ def _vault(stack: LocalStack) -> str:
         name="aurora",
         plugin_name="postgresql-database-plugin",
         connection_url="postgresql://{{username}}:{{password}}@"
-        f"{HOST}:{stack.port('postgres')}/postgres?sslmode=disable",
+        f"{HOST}:{stack.port('postgres')}/{postgres.DATABASE}?sslmode=disable",
         username="aurora_sync_vault",
         password=password,
         allowed_roles=[DATABASE_ROLE],
@@ -442,8 +438,8 @@ def _vault(stack: LocalStack) -> str:
         name=DATABASE_ROLE,
         db_name="aurora",
         creation_statements=[CREATION],
-        revocation_statements=['DROP ROLE IF EXISTS "{{name}}"'],
-        default_ttl="15m",
+        revocation_statements=[REVOCATION],
+        default_ttl=LEASE_SECONDS,
     )
     policy = policies.vault_exporter(
         database_mount="database", database_role=DATABASE_ROLE

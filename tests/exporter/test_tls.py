@@ -1,4 +1,4 @@
-"""Aurora and Vault are believed by their certificates alone; nothing goes in the clear."""
+"""Aurora and Vault are believed by their certificates alone, and over TLS alone."""
 
 import ssl
 import warnings
@@ -9,7 +9,11 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from runtime.contract.errors import CredentialError, SourceError
+from runtime.contract.errors import (
+    CredentialError,
+    SourceError,
+    VaultUnavailableError,
+)
 from runtime.exporter.credentials import leased_user
 from tests.exporter.conftest import EXACT, ORDERS
 from tests.exporter.tls_front import SSL_REQUEST, Authority, Front, tls_front
@@ -127,3 +131,71 @@ def test_a_ca_bundle_that_cannot_be_read_is_named(scene, authorities, ca):
     assert caught.value.subject == ca
     assert "disable" not in str(caught.value)
     assert front.handshakes == 0
+
+
+# --- Vault
+
+
+def vault_through(scene, front: Front, ca: object, host: str = "localhost"):
+    """Lease a user through a front before Vault."""
+    settings = msgspec.structs.replace(
+        scene.around.settings,
+        vault_addr=f"https://{host}:{front.port}",
+        vault_cacert=str(ca),
+    )
+    return leased_user(settings, scene.around.aws_keys)
+
+
+def test_vault_is_believed_by_its_ca(scene, authorities):
+    right = authorities.right
+    port = scene.stack.port("vault_backend")
+    with tls_front(port, right.server(), postgres=False) as front:
+        with vault_through(scene, front, right.file) as user:
+            assert user.name.startswith("v-")
+    # Login, lease, and both given back.
+    assert front.handshakes >= 1
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("another CA", "unable to get local issuer certificate"),
+        ("expired", "certificate has expired"),
+        ("another host", "[Hh]ostname mismatch"),
+    ],
+)
+def test_a_vault_that_is_not_proven_gets_no_secret(scene, authorities, case, reason):
+    context, _, _ = REFUSED[case]
+    port = scene.stack.port("vault_backend")
+    with tls_front(port, context(authorities), postgres=False) as front:
+        with pytest.raises(CredentialError, match=reason) as caught:
+            with vault_through(scene, front, authorities.right.file):
+                pass
+    assert type(caught.value) is CredentialError
+    assert "certificate is not believed" in str(caught.value)
+    assert "vault.ca" in caught.value.remedy
+    assert front.clear == b""
+
+
+@pytest.mark.parametrize("case", ["TLS 1.1", "no TLS"])
+def test_a_vault_without_tls_that_is_new_enough_gets_no_secret(
+    scene, authorities, case
+):
+    context, _, _ = REFUSED[case]
+    port = scene.stack.port("vault_backend")
+    with tls_front(port, context(authorities), postgres=False) as front:
+        with pytest.raises(VaultUnavailableError, match="does not answer"):
+            with vault_through(scene, front, authorities.right.file):
+                pass
+    # Where there is no TLS: a ClientHello, and nothing else.
+    assert front.clear[:1] in (b"", b"\x16")
+    assert b"role_id" not in front.clear
+
+
+@pytest.mark.parametrize("ca", ["/absent/ca.pem", __file__])
+def test_a_ca_file_of_vault_that_cannot_be_read_is_named(scene, ca):
+    settings = msgspec.structs.replace(scene.around.settings, vault_cacert=ca)
+    with pytest.raises(CredentialError, match="the CA file cannot be read") as caught:
+        with leased_user(settings, scene.around.aws_keys):
+            pass
+    assert caught.value.subject == ca

@@ -6,8 +6,11 @@ import re
 
 import pytest
 
+from infra.components.vault_access import REVOCATION
 from runtime.contract.settings import HANDLER, ExporterSettings
 from runtime.contract.snowflake_pipes import versions_of
+from runtime.exporter.credentials import TIMEOUT_SECONDS
+from runtime.exporter.handler import PLANNED_SHARE
 from tests.factories import make_table
 from tests.infra.recording import SECRETS, example_settings, run, run_recording
 
@@ -460,10 +463,25 @@ def test_vault_leases_members_of_the_exporters_role_and_leaves_nothing(graph):
     assert 'IN ROLE "aurora_sync_exporter"' in creation
     assert "VALID UNTIL '{{expiration}}'" in creation
     assert "CONNECTION LIMIT 2" in creation
-    assert users["revocationStatements"] == ['DROP ROLE IF EXISTS "{{name}}"']
+    assert users["revocationStatements"] == [REVOCATION]
+    # Vault splits a statement at semicolons unless this word stands in it.
+    assert " END " in REVOCATION
+
+
+def test_a_lease_outlasts_the_longest_run_and_a_run_its_function(graph):
+    users = graph.one("vault:database/secretBackendRole").inputs
+    login = graph.one("vault:aws/authBackendRole").inputs
+    # Login, lease, and both given back, none of them answered in time.
+    vault = 4 * TIMEOUT_SECONDS
     timeout = graph.one("aws:lambda/function", "exporter").inputs["timeout"]
-    assert users["defaultTtl"] > 2 * timeout
+    assert timeout == 300
+    margin = 60
+    assert users["defaultTtl"] > 2 * (timeout + vault) + margin
     assert users["maxTtl"] == users["defaultTtl"]
+    # The lease ends with the token that took it.
+    assert login["tokenTtl"] == login["tokenMaxTtl"] == users["defaultTtl"]
+    # Work ends when it is planned to; giving back comes after it.
+    assert timeout * PLANNED_SHARE + 2 * TIMEOUT_SECONDS + margin / 2 < timeout
 
 
 def test_vault_binds_the_functions_role_only(graph):

@@ -1,2 +1,2 @@
 CREATE ROLE "{{name}}" WITH LOGIN INHERIT NOCREATEDB NOCREATEROLE PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' CONNECTION LIMIT 2 IN ROLE "aurora_sync_exporter";
-DROP ROLE IF EXISTS "{{name}}";
+DO $$ BEGIN IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{{name}}') THEN PERFORM pg_catalog.set_config('lock_timeout', '5s', TRUE); GRANT "{{name}}" TO CURRENT_USER; DROP OWNED BY "{{name}}"; DROP ROLE "{{name}}"; END IF; END $$;
