@@ -1,44 +1,15 @@
-"""What each resource accepts and from whom, as pure functions of names and ARNs."""
+"""What each resource accepts and from whom, as pure functions of names and ARNs.
 
-from typing import Any
+One function per resource, rendered from the rows of `infra.permissions`.
+"""
 
-from infra.policies import Document, document, statement
+from infra.permissions import resources, rows_of
+from infra.permissions.row import Document, Statement, document
 
 
 def bucket(*, bucket_arn: str, key_arn: str) -> Document:
-    """Refuse plain HTTP and every other encryption than with the lake's key.
-
-    A request without encryption headers gets the bucket's default, which is that
-    key; negated operators hold for absent headers too, hence the Null conditions.
-    Source: IAM User Guide, reference_policies_elements_condition_operators.html
-    """
-    everything = [bucket_arn, f"{bucket_arn}/*"]
-    method = "s3:x-amz-server-side-encryption"
-    key = f"{method}-aws-kms-key-id"
-    return document(
-        statement(
-            "TlsOnly",
-            ["s3:*"],
-            everything,
-            {"Bool": {"aws:SecureTransport": "false"}},
-            principal="*",
-            effect="Deny",
-        ),
-        *(
-            statement(
-                sid,
-                ["s3:PutObject"],
-                f"{bucket_arn}/*",
-                {"Null": {header: "false"}, "StringNotEquals": {header: value}},
-                principal="*",
-                effect="Deny",
-            )
-            for sid, header, value in (
-                ("OnlyKms", method, "aws:kms"),
-                ("OnlyOurKey", key, key_arn),
-            )
-        ),
-    )
+    """Refuse plain HTTP and every other encryption than with the lake's key."""
+    return document(rows_of(resources.BUCKET), bucket_arn=bucket_arn, key_arn=key_arn)
 
 
 def key(
@@ -51,54 +22,21 @@ def key(
 ) -> Document:
     """Give the key to the account's IAM, and to S3 events, alarms and logs alone.
 
-    In a key's policy the resource `*` is the key itself.
-    Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policies.html,
-    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html,
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    Args:
+        account_id: The stack's account.
+        region: Its region.
+        bucket_arn: The lake's bucket.
+        log_group_arns: The log groups of the stack's functions.
+        alarms_arn: What the ARNs of the stack's alarms begin with.
     """
     return document(
-        statement(
-            "Account",
-            ["kms:*"],
-            "*",
-            principal={"AWS": f"arn:aws:iam::{account_id}:root"},
-        ),
-        statement(
-            "BucketEvents",
-            ["kms:Decrypt", "kms:GenerateDataKey"],
-            "*",
-            _from(account_id, bucket_arn),
-            principal={"Service": "s3.amazonaws.com"},
-        ),
-        statement(
-            "Alarms",
-            ["kms:Decrypt", "kms:GenerateDataKey"],
-            "*",
-            _from(account_id, alarms_arn),
-            principal={"Service": "cloudwatch.amazonaws.com"},
-        ),
-        statement(
-            "LogGroup",
-            [
-                "kms:Decrypt",
-                "kms:DescribeKey",
-                "kms:Encrypt",
-                "kms:GenerateDataKey*",
-                "kms:ReEncrypt*",
-            ],
-            "*",
-            {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": log_group_arns}},
-            principal={"Service": f"logs.{region}.amazonaws.com"},
-        ),
+        rows_of(resources.KEY),
+        account_id=account_id,
+        region=region,
+        bucket_arn=bucket_arn,
+        log_group_arns=log_group_arns,
+        alarms_arn=alarms_arn,
     )
-
-
-def _from(account_id: str, source_arn: str) -> dict[str, Any]:
-    """Only when a service acts for this resource of this account."""
-    return {
-        "StringEquals": {"aws:SourceAccount": account_id},
-        "ArnLike": {"aws:SourceArn": source_arn},
-    }
 
 
 def topic(
@@ -106,35 +44,27 @@ def topic(
 ) -> Document:
     """Let the bucket publish, and Snowflake's user subscribe Snowflake's queues."""
     return document(
-        statement(
-            "BucketEvents",
-            ["sns:Publish"],
-            topic_arn,
-            _from(account_id, bucket_arn),
-            principal={"Service": "s3.amazonaws.com"},
-        ),
-        statement(
-            "Snowpipe",
-            ["sns:Subscribe"],
-            topic_arn,
-            principal={"AWS": subscriber_arns},
-        ),
+        rows_of(resources.TOPIC),
+        account_id=account_id,
+        topic_arn=topic_arn,
+        bucket_arn=bucket_arn,
+        subscriber_arns=subscriber_arns,
     )
 
 
 def alarm_topic(*, account_id: str, topic_arn: str, alarms_arn: str) -> Document:
     """Let this stack's alarms publish; Snowflake has a role for it.
 
-    Source: CloudWatch user guide, Notify_Users_Alarm_Changes.
+    Args:
+        account_id: The stack's account.
+        topic_arn: The topic.
+        alarms_arn: What the ARNs of the stack's alarms begin with.
     """
     return document(
-        statement(
-            "Alarms",
-            ["sns:Publish"],
-            topic_arn,
-            _from(account_id, alarms_arn),
-            principal={"Service": "cloudwatch.amazonaws.com"},
-        ),
+        rows_of(resources.ALARM_TOPIC),
+        account_id=account_id,
+        topic_arn=topic_arn,
+        alarms_arn=alarms_arn,
     )
 
 
@@ -154,32 +84,44 @@ def subscribers(policy: Document) -> list[str]:
 def dead_letters(*, queue_arn: str, rules_arn: str) -> Document:
     """Let the stack's schedule rules put down events they could not deliver.
 
-    EventBridge tells the rule, whose ARN holds the account, and no account beside it.
-    Source: Amazon EventBridge User Guide, eb-rule-dlq.html
+    Args:
+        queue_arn: The queue.
+        rules_arn: What the ARNs of the stack's rules begin with.
     """
     return document(
-        statement(
-            "Schedules",
-            ["sqs:SendMessage"],
-            queue_arn,
-            {"ArnLike": {"aws:SourceArn": rules_arn}},
-            principal={"Service": "events.amazonaws.com"},
-        ),
+        rows_of(resources.DEAD_LETTERS), queue_arn=queue_arn, rules_arn=rules_arn
     )
 
 
-def endpoint(*, account_id: str) -> Document:
-    """Let what passes the endpoint reach this account's resources only.
+def load_queue(*, queue_arn: str) -> Document:
+    """Refuse plain HTTP; who sends and takes chunks, the exporter's policy says."""
+    return document(rows_of(resources.LOAD_QUEUE), queue_arn=queue_arn)
 
-    Other callers in the same subnets use the endpoint too, so that it names the
-    account and not our bucket: nothing can be carried out to a foreign one.
+
+def endpoint(*, account_id: str) -> Document:
+    """Let what passes the endpoint reach this account's resources only."""
+    return document(rows_of(resources.ENDPOINT), account_id=account_id)
+
+
+def schedules(*, account_id: str, function_name: str, rules_arn: str) -> Statement:
+    """Let the stack's rules start the function; Lambda writes the policy itself.
+
+    Args:
+        account_id: The stack's account.
+        function_name: The function.
+        rules_arn: What the ARNs of the stack's rules begin with.
     """
-    return document(
-        statement(
-            "OwnAccount",
-            ["*"],
-            "*",
-            {"StringEquals": {"aws:ResourceAccount": account_id}},
-            principal="*",
-        )
+    (row,) = rows_of(resources.FUNCTION)
+    return row.statement(
+        account_id=account_id, function_name=function_name, rules_arn=rules_arn
+    )
+
+
+def checker_schedule(
+    *, account_id: str, function_name: str, rule_arn: str
+) -> Statement:
+    """Let the checker's one rule start it; Lambda writes the policy itself."""
+    (row,) = rows_of(resources.CHECKER)
+    return row.statement(
+        account_id=account_id, function_name=function_name, rule_arn=rule_arn
     )

@@ -209,8 +209,8 @@ class StackSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def alarms_arn(self) -> str:
-        """Pattern of the ARNs of this stack's alarms."""
-        return self.arn("cloudwatch", f"alarm:{self.rule_prefix}*")
+        """What the ARNs of this stack's alarms begin with."""
+        return self.arn("cloudwatch", f"alarm:{self.rule_prefix}")
 
     @property
     def ledger(self) -> str:

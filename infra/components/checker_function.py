@@ -10,7 +10,7 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-from infra import policies
+from infra import policies, resource_policies
 from infra.components.documents import rendered
 from infra.stack import StackSettings
 from runtime.contract.settings import CHECKER, CheckerSettings
@@ -73,9 +73,7 @@ class CheckerFunction(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{self._name}-role",
             name=settings.checker,
-            assume_role_policy=rendered(
-                policies.service_trust, service="lambda.amazonaws.com"
-            ),
+            assume_role_policy=rendered(policies.checker_trust),
             opts=self._child,
         )
         policy = aws.iam.RolePolicy(
@@ -155,13 +153,18 @@ class CheckerFunction(pulumi.ComponentResource):
             state="ENABLED",
             opts=self._child,
         )
+        allowed = resource_policies.checker_schedule(
+            account_id=settings.aws.account_id,
+            function_name=settings.checker,
+            rule_arn=settings.arn("events", f"rule/{settings.checker_rule}"),
+        )
         aws.lambda_.Permission(
             f"{self._name}-schedule",
-            action="lambda:InvokeFunction",
+            action=allowed["Action"][0],
             function=function.name,
-            principal="events.amazonaws.com",
-            source_account=settings.aws.account_id,
-            source_arn=rule.arn,
+            principal=allowed["Principal"]["Service"],
+            source_account=allowed["Condition"]["StringEquals"]["aws:SourceAccount"],
+            source_arn=allowed["Condition"]["ArnLike"]["aws:SourceArn"],
             opts=self._child,
         )
         # A look that fails is not made up for: the next one comes.

@@ -16,6 +16,6 @@ def rendered(
         render: One of the functions of `infra.policies` or `infra.resource_policies`.
         **inputs: Its arguments.
     """
-    return pulumi.Output.all(**inputs).apply(
+    return pulumi.Output.from_input(inputs).apply(
         lambda known: json.dumps(render(**known), sort_keys=True)
     )

@@ -74,7 +74,7 @@ class ExporterFunction(pulumi.ComponentResource):
         self._settings = args.settings
         self._child = pulumi.ResourceOptions(parent=self)
         self._rules_arn = self._settings.arn(
-            "events", f"rule/{self._settings.rule_prefix}*"
+            "events", f"rule/{self._settings.rule_prefix}"
         )
         letters = self._dead_letters()
         ledger = self._ledger()
@@ -239,12 +239,17 @@ class ExporterFunction(pulumi.ComponentResource):
         )
         # One for all rules: a function's policy holds 20 KB, which permissions of
         # one rule each would fill at some sixty tables.
+        allowed = resource_policies.schedules(
+            account_id=self._settings.aws.account_id,
+            function_name=self._settings.exporter,
+            rules_arn=self._rules_arn,
+        )
         return aws.lambda_.Permission(
             f"{self._name}-schedules",
-            action="lambda:InvokeFunction",
+            action=allowed["Action"][0],
             function=function.name,
-            principal="events.amazonaws.com",
-            source_account=self._settings.aws.account_id,
-            source_arn=self._rules_arn,
+            principal=allowed["Principal"]["Service"],
+            source_account=allowed["Condition"]["StringEquals"]["aws:SourceAccount"],
+            source_arn=allowed["Condition"]["ArnLike"]["aws:SourceArn"],
             opts=self._child,
         )

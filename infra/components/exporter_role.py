@@ -43,9 +43,7 @@ class ExporterRole(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{name}-role",
             name=settings.exporter,
-            assume_role_policy=rendered(
-                policies.service_trust, service="lambda.amazonaws.com"
-            ),
+            assume_role_policy=rendered(policies.exporter_trust),
             opts=pulumi.ResourceOptions(parent=self),
         )
         policy = aws.iam.RolePolicy(

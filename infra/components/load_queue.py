@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from infra import resource_policies
+from infra.components.documents import rendered
 from infra.stack import StackSettings
 
 # Source: AWS Lambda developer guide, services-sqs-configure: the visibility timeout at
@@ -56,6 +58,12 @@ class LoadQueue(pulumi.ComponentResource):
                     "maxReceiveCount": _RECEIVES,
                 }
             ),
+            opts=self._child,
+        )
+        aws.sqs.QueuePolicy(
+            f"{name}-policy",
+            queue_url=self._queue.url,
+            policy=rendered(resource_policies.load_queue, queue_arn=self._queue.arn),
             opts=self._child,
         )
         self.url = self._queue.url

@@ -62,7 +62,7 @@ class SnowflakeErrors(pulumi.ComponentResource):
             f"{name}-role",
             name=role_name,
             assume_role_policy=rendered(
-                policies.snowflake_trust,
+                policies.snowflake_errors_trust,
                 user_arn=integration.aws_sns_iam_user_arn,
                 external_id=integration.aws_sns_external_id,
             ),

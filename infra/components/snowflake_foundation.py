@@ -4,20 +4,20 @@ The loader owns what moves rows and runs the merges; the reader sees targets and
 status. Schemas have managed access: the loader cannot hand out what it owns.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pulumi_snowflake as snowflake
 
+from infra.permissions.grants import Grant, Kind, Role, grants
 from infra.stack import StackSettings
 from runtime.contract.names import snowflake_name
 from runtime.contract.snowflake_names import LANDING, SYNC
 from runtime.contract.specs import Table
 
 _SUSPEND_SECONDS = 60
-_LANDING_RIGHTS = ["USAGE", "CREATE TABLE", "CREATE STREAM", "CREATE PIPE"]
-_LANDING_RIGHTS += ["CREATE TASK", "CREATE STAGE"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,15 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         objects = args.settings.objects
         loader = self._role("loader", objects.loader)
         reader = self._role("reader", objects.reader)
-        self._account_rights(loader, reader, args)
-        self._own_schemas(loader, reader)
-        for schema in sorted({table.spec.target[0] for table in args.tables}):
-            self._target_schema(schema, loader, reader)
+        roles: Mapping[Role, snowflake.AccountRole]
+        roles = {"loader": loader, "reader": reader}
+        targets = sorted({table.spec.target[0] for table in args.tables})
+        places = self._places(targets, args)
+        own = {
+            snowflake_name(t.spec.warehouse) for t in args.tables if t.spec.warehouse
+        }
+        for grant in grants(targets, sorted(own - {self._wanted.warehouse})):
+            self._grant(grant, roles[grant.role], places)
         self.reader = reader.name
         # Quoted in its full name, which a preview does not know of a role that does
         # not exist yet: no provider tries to log in with it.
@@ -104,25 +109,10 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             ),
         )
 
-    def _grant(
-        self, what: str, role: snowflake.AccountRole, privileges: list[str], **on: Any
-    ) -> None:
-        """Grant privileges on what one of the provider's `on_` arguments says."""
-        grant = snowflake.GrantPrivilegesToAccountRole(
-            f"{self._name}-{what}",
-            account_role_name=role.name,
-            privileges=privileges,
-            opts=self._child,
-            **on,
-        )
-        self._granted.append(grant.id)
-
-    def _account_rights(
-        self,
-        loader: snowflake.AccountRole,
-        reader: snowflake.AccountRole,
-        args: SnowflakeFoundationArgs,
-    ) -> None:
+    def _places(
+        self, targets: list[str], args: SnowflakeFoundationArgs
+    ) -> Mapping[str, pulumi.Input[str]]:
+        """Make what is granted on; return the full names by what the rows call them."""
         warehouse = snowflake.Warehouse(
             f"{self._name}-warehouse",
             name=self._wanted.warehouse,
@@ -132,85 +122,40 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             initially_suspended=True,
             opts=self._child,
         )
-        use = ["USAGE"]
-        tasks = ["EXECUTE TASK", "EXECUTE MANAGED TASK"]
-        self._grant("loader-tasks", loader, tasks, on_account=True)
-        self._grant(
-            "loader-lake",
-            loader,
-            use,
-            **_on("INTEGRATION", args.integration),
-        )
-        self._grant("loader-errors", loader, use, **_on("INTEGRATION", args.errors))
-        self._grant(
-            "loader-warehouse",
-            loader,
-            use,
-            **_on("WAREHOUSE", warehouse.name),
-        )
-        own = {
-            snowflake_name(t.spec.warehouse) for t in args.tables if t.spec.warehouse
+        schemas = {LANDING: self._schema(LANDING, transient=True)}
+        schemas |= {name: self._schema(name) for name in (SYNC, *targets)}
+        return {
+            "{lake_integration}": args.integration,
+            "{errors_integration}": args.errors,
+            "{warehouse}": warehouse.name,
+            "{database}": self._database.name,
+            **{name: made.fully_qualified_name for name, made in schemas.items()},
         }
-        for other in sorted(own - {self._wanted.warehouse}):
-            self._grant(
-                f"loader-warehouse-{other}",
-                loader,
-                use,
-                **_on("WAREHOUSE", other),
-            )
-        for kind, role in (("loader", loader), ("reader", reader)):
-            self._grant(
-                f"{kind}-database",
-                role,
-                use,
-                **_on("DATABASE", self._database.name),
-            )
 
-    def _own_schemas(
-        self, loader: snowflake.AccountRole, reader: snowflake.AccountRole
-    ) -> None:
-        landing, sync = self._schema(LANDING, transient=True), self._schema(SYNC)
-        self._grant("loader-landing", loader, _LANDING_RIGHTS, **_within(landing))
-        self._grant(
-            "loader-sync",
-            loader,
-            ["USAGE", "CREATE TABLE", "CREATE VIEW", "CREATE PIPE"],
-            **_within(sync),
-        )
-        self._grant("reader-sync", reader, ["USAGE"], **_within(sync))
-        for plural in ("TABLES", "VIEWS"):
-            self._grant(
-                f"reader-sync-{plural.lower()}",
-                reader,
-                ["SELECT"],
-                **_future(plural, sync),
-            )
-
-    def _target_schema(
+    def _grant(
         self,
-        name: str,
-        loader: snowflake.AccountRole,
-        reader: snowflake.AccountRole,
+        row: Grant,
+        role: snowflake.AccountRole,
+        places: Mapping[str, pulumi.Input[str]],
     ) -> None:
-        schema = self._schema(name)
-        self._grant(
-            f"loader-{name}", loader, ["USAGE", "CREATE TABLE"], **_within(schema)
+        grant = snowflake.GrantPrivilegesToAccountRole(
+            f"{self._name}-{row.role}-{row.name}",
+            account_role_name=role.name,
+            privileges=list(row.privileges),
+            opts=self._child,
+            **_on(row.kind, places.get(row.on, row.on)),
         )
-        self._grant(f"reader-{name}", reader, ["USAGE"], **_within(schema))
-        self._grant(
-            f"reader-{name}-tables", reader, ["SELECT"], **_future("TABLES", schema)
-        )
+        self._granted.append(grant.id)
 
 
-def _on(kind: str, name: pulumi.Input[str]) -> dict[str, Any]:
+def _on(kind: Kind, name: pulumi.Input[str]) -> dict[str, Any]:
+    """Return which of the provider's `on_` arguments says the place."""
+    if kind == "ACCOUNT":
+        return {"on_account": True}
+    if kind == "SCHEMA":
+        return {"on_schema": {"schema_name": name}}
+    if kind in ("TABLES", "VIEWS"):
+        # Whatever will be made in the schema; it is empty when this is granted.
+        future = {"object_type_plural": kind, "in_schema": name}
+        return {"on_schema_object": {"future": future}}
     return {"on_account_object": {"object_type": kind, "object_name": name}}
-
-
-def _within(schema: snowflake.Schema) -> dict[str, Any]:
-    return {"on_schema": {"schema_name": schema.fully_qualified_name}}
-
-
-def _future(plural: str, schema: snowflake.Schema) -> dict[str, Any]:
-    """Whatever will be made in the schema; it is empty when this is granted."""
-    place = {"object_type_plural": plural, "in_schema": schema.fully_qualified_name}
-    return {"on_schema_object": {"future": place}}

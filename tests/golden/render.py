@@ -4,8 +4,8 @@
 
 Every SQL statement per table, what each type is exported and kept as, every policy
 document and every URN of the stack `dev`, the JSON schemas for editors, the list of all
-errors, the table of settings and what a month costs. A changed URN is a replaced
-resource.
+errors, the table of settings, what a month costs and the tables of docs/SECURITY.md. A
+changed URN is a replaced resource.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from runtime.contract.snowflake_sweep import (
 )
 from runtime.contract.snowflake_views import views
 from runtime.contract.specs import Table, TableContract, TableSpec
-from tests.golden import costs, errors, settings, types
+from tests.golden import costs, errors, security, settings, types
 from tests.golden.every_type import columns_text, type_sql
 from tests.infra.recording import Graph, example_settings, packed, run
 
@@ -47,6 +47,7 @@ GOLDEN = Path(__file__).parent
 CONFIG = ROOT / "config" / "sync_config.json"
 TYPES = ROOT / "docs" / "TYPES.md"
 DEPLOYMENT = ROOT / "docs" / "DEPLOYMENT.md"
+SECURITY = ROOT / "docs" / "SECURITY.md"
 
 
 class SyncConfig(Struct, forbid_unknown_fields=True):
@@ -86,6 +87,7 @@ def rendered() -> dict[Path, str]:
     files[TYPES] = types.page(TYPES)
     files[DEPLOYMENT] = settings.page(DEPLOYMENT)
     files |= costs.pages(ROOT, graph)
+    files[SECURITY] = security.page(SECURITY, [table.spec for table in tables])
     files[ROOT / "docs" / "ERRORS.md"] = errors.page(errors.modules())
     return files
 

@@ -11,6 +11,7 @@ import pytest
 from infra.stack import ROOT, StackSettings
 from runtime.contract.loader import contract_path
 from runtime.contract.specs import Table
+from tests.infra import deployed
 from tests.infra.recording import Graph, example_settings, packed, run
 
 CONFIG = ROOT / "config" / "sync_config.json"
@@ -21,6 +22,12 @@ def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """What the example configuration of this checkout registers; nobody changes it."""
     folder = tmp_path_factory.mktemp("example")
     return run(example_settings() | {"bundle": str(packed(CONFIG, folder))})
+
+
+@pytest.fixture(scope="session")
+def documents(graph: Graph) -> deployed.Documents:
+    """The documents that it registers, by their names in the table."""
+    return deployed.documents(graph)
 
 
 @pytest.fixture

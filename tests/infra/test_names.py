@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from infra.policy_pack import limits
 from infra.stack import ROOT, StackSettings
 from tests.factories import make_table
-from tests.infra import limits
 from tests.infra.conftest import as_config, settings_with
 from tests.infra.recording import Graph, Recorded, example_settings, packed, run
 

@@ -530,64 +530,6 @@ def test_what_exists_at_vault_is_not_made_again(settings):
     assert users["backend"] == "database" and users["dbName"] == "aurora"
 
 
-def test_the_loader_may_do_its_work_and_the_reader_only_read(graph):
-    grants: dict[str, set[tuple[str, str]]] = {"LOADER": set(), "READER": set()}
-    for each in graph.of("snowflake:index/grantPrivilegesToAccountRole"):
-        inputs = each.inputs
-        role = inputs["accountRoleName"].removeprefix("SHOP_DEV_")
-        grants[role] |= {(right, _place(inputs)) for right in inputs["privileges"]}
-    create = ("TABLE", "STREAM", "PIPE", "TASK", "STAGE")
-    assert grants["LOADER"] == {
-        ("EXECUTE TASK", "account"),
-        ("EXECUTE MANAGED TASK", "account"),
-        ("USAGE", "INTEGRATION SHOP_DEV_LAKE"),
-        ("USAGE", "INTEGRATION SHOP_DEV_ERRORS"),
-        ("USAGE", "WAREHOUSE AURORA_SYNC_DEV"),
-        ("USAGE", "DATABASE SHOP_DEV"),
-        ("USAGE", '"SHOP_DEV"."LANDING"'),
-        *((f"CREATE {kind}", '"SHOP_DEV"."LANDING"') for kind in create),
-        ("USAGE", '"SHOP_DEV"."SYNC"'),
-        *(
-            (f"CREATE {kind}", '"SHOP_DEV"."SYNC"')
-            for kind in ("TABLE", "VIEW", "PIPE")
-        ),
-        ("USAGE", '"SHOP_DEV"."PUBLIC"'),
-        ("CREATE TABLE", '"SHOP_DEV"."PUBLIC"'),
-    }
-    assert grants["READER"] == {
-        ("USAGE", "DATABASE SHOP_DEV"),
-        ("USAGE", '"SHOP_DEV"."SYNC"'),
-        ("SELECT", 'future TABLES "SHOP_DEV"."SYNC"'),
-        ("SELECT", 'future VIEWS "SHOP_DEV"."SYNC"'),
-        ("USAGE", '"SHOP_DEV"."PUBLIC"'),
-        ("SELECT", 'future TABLES "SHOP_DEV"."PUBLIC"'),
-    }
-
-
-def _place(inputs) -> str:
-    if inputs.get("onAccount"):
-        return "account"
-    if "onAccountObject" in inputs:
-        on = inputs["onAccountObject"]
-        return f"{on['objectType']} {on['objectName']}"
-    if "onSchema" in inputs:
-        return str(inputs["onSchema"]["schemaName"])
-    future = inputs["onSchemaObject"]["future"]
-    return f"future {future['objectTypePlural']} {future['inSchema']}"
-
-
-def test_what_moves_rows_belongs_to_the_loader(graph):
-    """Its provider logs in once the role has every grant."""
-    (loader,) = graph.of("pulumi:providers", "snowflake-loader")
-    assert loader.inputs["role"] == "SHOP_DEV_LOADER"
-    grants = graph.of("snowflake:index/grantPrivilegesToAccountRole")
-    missing = {each.urn for each in grants} - graph.above(loader)
-    assert missing == set()
-    for kind in ("table", "pipe", "task", "streamOnTable", "view", "stageExternalS3"):
-        for each in graph.of(f"snowflake:index/{kind}"):
-            assert each.provider == loader.urn, each.name
-
-
 def test_landing_is_transient_and_schemas_are_managed(graph):
     schemas = {
         each.inputs["name"]: each.inputs for each in graph.of("snowflake:index/schema")
@@ -634,13 +576,6 @@ def test_clustering_is_of_the_target(graph):
         if each.inputs.get("clusterBies")
     }
     assert clustered == {"table-public.orders-target": ["placed_at"]}
-
-
-def test_a_table_of_its_own_warehouse_lets_the_loader_use_it(with_tables):
-    graph = run(with_tables([make_table(warehouse="big_one")]))
-    assert graph.one("snowflake:index/task", "table-").inputs["warehouse"] == "BIG_ONE"
-    grants = graph.of("snowflake:index/grantPrivilegesToAccountRole", "BIG_ONE")
-    assert [_place(each.inputs) for each in grants] == ["WAREHOUSE BIG_ONE"]
 
 
 def test_the_number_of_resources_grows_by_few_per_table(with_tables):

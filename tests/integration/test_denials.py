@@ -1,5 +1,6 @@
 """No role, user or token can do more than its one job."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
@@ -16,11 +17,11 @@ from infra.local import aws
 from infra.local.adapter.landscape import VAULT_ADMIN
 from infra.local.parts import AWS_REGION
 from infra.local.vault import vault_client
+from infra.permissions import ROWS
 from runtime.contract.aurora_sql import EXPORTER_ROLE
 from tests.integration.conftest import Sandbox
-from tests.integration.refusing import (
-    Scene,
-)
+from tests.integration.losing import without_action
+from tests.integration.refusing import Scene, role_name
 from tests.integration.shop import shop
 
 
@@ -75,7 +76,13 @@ def client_of(scene: Scene) -> Callable[[str, str], Any]:
     return client
 
 
+QUERY = {
+    "KeyConditionExpression": "pk = :pk",
+    "ExpressionAttributeValues": {":pk": {"S": "local#shop.orders"}},
+}
+TOO_LATE = {"MessageBody": "{{}}", "DelaySeconds": 901}
 KEY = {"pk": {"S": "local#shop.orders"}, "sk": {"S": "STATE"}}
+KEYS = {"Keys": [KEY]}
 # How services say no; SNS in its own words.
 REFUSED = ("AccessDenied", "AccessDeniedException", "AuthorizationError")
 DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
@@ -164,37 +171,57 @@ DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("role", DENIED)
-def test_a_role_is_refused_the_rest(
-    scene: Scene, client_of: Callable[[str, str], Any], role: str
-) -> None:
-    before = scene.moved(), scene.objects("exports/"), scene.objects("manifests/")
-    names = {
+def known_names(scene: Scene) -> dict[str, str]:
+    """Return what stands for the names in calls."""
+    [pipes] = scene.sandbox.aws("sqs").list_queues(
+        QueueNamePrefix=aws.SNOWPIPE_QUEUE_PREFIX
+    )["QueueUrls"]
+    return {
         "export": scene.objects(scene.keys.exports)[0],
         "manifest": scene.objects(scene.keys.manifests)[0],
         "ledger": scene.settings.ledger_table,
         "kms_key": scene.settings.kms_key_arn,
+        "loads": scene.settings.load_queue_url,
+        "pipes": pipes,
         "dead_letters": scene.sandbox.outputs["dead_letters_url"],
         "function": scene.sandbox.outputs["function"],
         "alarm_topic": scene.sandbox.outputs["alarm_topic"],
         "aurora": scene.roles["aurora"],
         "snowflake": scene.roles["snowflake"],
     }
+
+
+def given(
+    scene: Scene, service: str, arguments: dict[str, Any], names: dict[str, str]
+) -> dict[str, Any]:
+    """Return a call's arguments with its names filled in."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {filled(name): filled(each) for name, each in value.items()}
+        return value.format(**names) if isinstance(value, str) else value
+
+    return filled(arguments) | (
+        {"Bucket": scene.settings.bucket} if service == "s3" else {}
+    )
+
+
+@pytest.mark.parametrize("role", DENIED)
+def test_a_role_is_refused_the_rest(
+    scene: Scene, client_of: Callable[[str, str], Any], role: str
+) -> None:
+    before = scene.moved(), scene.objects("exports/"), scene.objects("manifests/")
+    names = known_names(scene)
     allowed = []
     for service, operation, arguments in DENIED[role]:
-        given = {
-            name: value.format(**names) if isinstance(value, str) else value
-            for name, value in arguments.items()
-        }
-        if service == "s3":
-            given["Bucket"] = scene.settings.bucket
+        filled = given(scene, service, arguments, names)
         try:
-            getattr(client_of(role, service), operation)(**given)
-            allowed.append((operation, given, "done"))
+            getattr(client_of(role, service), operation)(**filled)
+            allowed.append((operation, filled, "done"))
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code not in REFUSED:
-                allowed.append((operation, given, code))
+                allowed.append((operation, filled, code))
     assert allowed == []
     assert before == (
         scene.moved(),
@@ -203,20 +230,187 @@ def test_a_role_is_refused_the_rest(
     )
 
 
-def test_the_roles_can_do_their_job_in_the_same_sessions(
-    scene: Scene, client_of: Callable[[str, str], Any]
-) -> None:
-    """Otherwise the denials above would say nothing."""
-    bucket, key = scene.settings.bucket, scene.objects(scene.keys.exports)[0]
-    manifest = scene.objects(scene.keys.manifests)[0]
-    client_of("exporter", "s3").get_object(Bucket=bucket, Key=manifest)
-    client_of("snowflake", "s3").get_object(Bucket=bucket, Key=key)
-    client_of("snowflake", "s3").get_object(Bucket=bucket, Key=manifest)
-    own = f"{scene.keys.exports}by-hand/not-a-stamp"
+# A role's permission: a call that needs it, and its neighbour that it does not cover.
+# Each fails for another reason once it is allowed, or changes nothing.
+Call = tuple[str, str, dict[str, Any]]
+_ONCE = {"IfNoneMatch": "*", "Body": b""}
+_NOTHING = {"ConditionExpression": "attribute_exists(absent)"}
+NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
+    ("aurora", "WriteExports", "s3:PutObject"): (
+        ("s3", "put_object", {"Key": "{export}", **_ONCE}),
+        ("s3", "put_object", {"Key": "{manifest}", **_ONCE}),
+    ),
+    ("snowflake", "ReadFiles", "s3:GetObject"): (
+        ("s3", "get_object", {"Key": "{export}"}),
+        ("s3", "get_object", {"Key": "exports/other/shop.orders/x.csv"}),
+    ),
+    ("snowflake", "ListFiles", "s3:ListBucket"): (
+        ("s3", "list_objects_v2", {"Prefix": "exports/local/"}),
+        ("s3", "list_objects_v2", {"Prefix": "exports/"}),
+    ),
+    # What is written here lies beside the status, and nobody reads it.
+    ("snowflake", "WriteStatus", "s3:PutObject"): (
+        ("s3", "put_object", {"Key": "status/local/by-hand", **_ONCE}),
+        ("s3", "put_object", {"Key": "status/other/by-hand", **_ONCE}),
+    ),
+    ("checker", "Ledger", "dynamodb:BatchGetItem"): (
+        ("dynamodb", "batch_get_item", {"RequestItems": {"{ledger}": KEYS}}),
+        ("dynamodb", "get_item", {"TableName": "{ledger}", "Key": KEY}),
+    ),
+    ("checker", "Status", "s3:GetObject"): (
+        ("s3", "get_object", {"Key": "status/local/by-hand"}),
+        ("s3", "get_object", {"Key": "{manifest}"}),
+    ),
+    ("exporter", "Ledger", "dynamodb:Query"): (
+        ("dynamodb", "query", {"TableName": "{ledger}", **QUERY}),
+        ("dynamodb", "query", {"TableName": "another-table", **QUERY}),
+    ),
+    ("exporter", "Ledger", "dynamodb:UpdateItem"): (
+        ("dynamodb", "update_item", {"TableName": "{ledger}", "Key": KEY, **_NOTHING}),
+        ("dynamodb", "put_item", {"TableName": "{ledger}", "Item": KEY, **_NOTHING}),
+    ),
+    ("exporter", "Manifests", "s3:GetObject"): (
+        ("s3", "get_object", {"Key": "{manifest}"}),
+        ("s3", "get_object", {"Key": "{export}"}),
+    ),
+    ("exporter", "Manifests", "s3:PutObject"): (
+        ("s3", "put_object", {"Key": "{manifest}", **_ONCE}),
+        ("s3", "put_object", {"Key": "{export}", **_ONCE}),
+    ),
+    ("exporter", "ListManifests", "s3:ListBucket"): (
+        ("s3", "list_objects_v2", {"Prefix": "manifests/local/"}),
+        ("s3", "list_objects_v2", {"Prefix": "exports/local/"}),
+    ),
+    ("exporter", "Chunks", "sqs:SendMessage"): (
+        ("sqs", "send_message", {"QueueUrl": "{loads}", **TOO_LATE}),
+        ("sqs", "send_message", {"QueueUrl": "{pipes}", **TOO_LATE}),
+    ),
+}
+
+
+def test_every_permission_that_is_held_here_has_its_call() -> None:
+    roles = {"aurora", "snowflake", "exporter", "checker"}
+    assert set(NEEDED) == {
+        (row.policy.name, row.sid, action)
+        for row in ROWS
+        if row.policy.name in roles
+        for action, held in row.actions.items()
+        if held.by == "behaviour"
+    }
+
+
+def refused(make: Callable[[str, str], Any], role: str, call: Call) -> bool:
+    """Make a call in a role and tell whether its rights were the reason it failed."""
+    service, operation, arguments = call
     try:
-        client_of("aurora", "s3").put_object(Bucket=bucket, Key=own, Body=b"")
+        getattr(make(role, service), operation)(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        return code in REFUSED
+    return False
+
+
+@pytest.mark.parametrize("needed", NEEDED, ids=" ".join)
+def test_a_permission_lets_its_call_pass_and_not_its_neighbour(
+    scene: Scene, client_of: Callable[[str, str], Any], needed: tuple[str, str, str]
+) -> None:
+    """And without it the same call is refused, in the same session."""
+    role, _, action = needed
+    names = known_names(scene)
+    call, neighbour = (
+        (service, operation, given(scene, service, arguments, names))
+        for service, operation, arguments in NEEDED[needed]
+    )
+    before = scene.moved(), scene.objects("exports/")
+    assert not refused(client_of, role, call)
+    assert refused(client_of, role, neighbour)
+    with without_action(scene.sandbox, role_name(scene.roles[role]), action):
+        assert refused(client_of, role, call)
+    assert not refused(client_of, role, call)
+    assert before == (scene.moved(), scene.objects("exports/"))
+
+
+def in_the_clear(scene: Scene) -> None:
+    """Read as somebody who says that the request came by plain HTTP."""
+    client = scene.sandbox.aws("s3")
+
+    def say_plain(request: Any, **_: Any) -> None:
+        request.headers["X-Forwarded-Proto"] = "http"
+
+    client.meta.events.register_last("before-send.s3", say_plain)
+    try:
+        client.head_bucket(Bucket=scene.settings.bucket)
     finally:
-        scene.sandbox.aws("s3").delete_object(Bucket=bucket, Key=own)
+        client.meta.events.unregister("before-send.s3", say_plain)
+
+
+def under_another_method(scene: Scene) -> None:
+    """Write an object that is not encrypted by the key."""
+    client, key = scene.sandbox.aws("s3"), f"{scene.keys.exports}by-hand/not-a-stamp"
+    where = {"Bucket": scene.settings.bucket, "Key": key}
+    client.put_object(**where, Body=b"", ServerSideEncryption="AES256")
+    client.delete_object(**where)
+
+
+@pytest.mark.parametrize(
+    ("sid", "deed"), [("TlsOnly", in_the_clear), ("OnlyKms", under_another_method)]
+)
+def test_the_bucket_refuses_what_its_policy_denies(
+    scene: Scene, sid: str, deed: Callable[[Scene], None]
+) -> None:
+    """To the operator, too, who may do everything; without the statement it passes."""
+    with pytest.raises(ClientError, match="AccessDenied|Forbidden|403"):
+        deed(scene)
+    s3, bucket = scene.sandbox.aws("s3"), scene.settings.bucket
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    statements = json.loads(policy)["Statement"]
+    left = [each for each in statements if each["Sid"] != sid]
+    assert len(left) == len(statements) - 1
+    fewer = json.loads(policy) | {"Statement": left}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(fewer))
+    try:
+        deed(scene)
+    finally:
+        s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
+def test_snowflake_listens_to_the_topic_while_it_may(scene: Scene) -> None:
+    """Its user subscribes by the topic's policy alone, and to no other topic."""
+    local, operator = scene.sandbox.local, scene.sandbox.aws("sns")
+    [topic] = [
+        each["TopicArn"]
+        for each in operator.list_topics()["Topics"]
+        if each["TopicArn"].endswith("-files")
+    ]
+    [queue] = {
+        each["Endpoint"]
+        for each in operator.list_subscriptions_by_topic(TopicArn=topic)[
+            "Subscriptions"
+        ]
+    }
+    other = operator.create_topic(Name="another")["TopicArn"]
+
+    def subscribe(arn: str) -> None:
+        aws.client(local, "sns", "snowflake").subscribe(
+            TopicArn=arn, Protocol="sqs", Endpoint=queue
+        )
+
+    policy = operator.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"]
+    document = json.loads(policy)
+    left = [each for each in document["Statement"] if each["Sid"] != "Snowpipe"]
+    named = {"TopicArn": topic, "AttributeName": "Policy"}
+    try:
+        subscribe(topic)
+        with pytest.raises(ClientError, match="AuthorizationError|AccessDenied"):
+            subscribe(other)
+        operator.set_topic_attributes(
+            **named, AttributeValue=json.dumps(document | {"Statement": left})
+        )
+        with pytest.raises(ClientError, match="AuthorizationError|AccessDenied"):
+            subscribe(topic)
+    finally:
+        operator.set_topic_attributes(**named, AttributeValue=policy)
+        operator.delete_topic(TopicArn=other)
 
 
 @pytest.mark.parametrize("external_id", [None, "another"])

@@ -1,9 +1,9 @@
 """Each deployed right is needed; its loss is told by the step that needs it.
 
 One right is taken from the deployed policies at a time: exactly the step that needs it
-fails, says so, moves nothing, and goes on when the right is back. What the local parts
-do not ask for stands in `NOT_ASKED_FOR`, so that a new right finds its way to one of
-the two; the resource graph's tests hold those.
+fails, says so, moves nothing, and goes on when the right is back. The table of
+permissions says which rights are held here: those that the local parts ask for. The
+others are held by decisions on the program's documents (tests/infra).
 """
 
 import json
@@ -15,6 +15,7 @@ import pytest
 
 from infra.local.adapter.landscape import VAULT_ADMIN
 from infra.local.vault import vault_client
+from infra.permissions import ROWS
 from runtime.contract.aurora_sql import EXPORTER_ROLE, admin_statements
 from runtime.contract.records import fingerprint
 from runtime.exporter.chunks import Chunk, Plan
@@ -36,6 +37,8 @@ EXPORTER = {
     "s3:ListBucket": ("lake", ("refuses to list", "{manifests}"), 0),
     "s3:GetObject": ("lake", ("refuses to get", "{manifests}"), 0),
     "s3:PutObject": ("lake", ("refuses to put", "{manifests}"), 1),
+    # Of chunks alone: what Lambda puts down is not asked for by the local parts.
+    "sqs:SendMessage": ("queue", ("SQS does not take", "{loads}"), 0),
 }
 AURORA = {
     "s3:PutObject": ("export", ("AccessDenied", "could not write to S3", "{exports}"))
@@ -44,27 +47,6 @@ AURORA = {
 SNOWFLAKE = ("s3:GetObject", "s3:ListBucket", "s3:PutObject")
 # See test_alarms.
 CHECKER = ("s3:GetObject", "dynamodb:BatchGetItem")
-NOT_ASKED_FOR = {
-    # The emulated S3 encrypts without asking the key's policy.
-    "exporter": {"kms:GenerateDataKey", "kms:Decrypt"}
-    # The emulated Lambda writes the log, sends to the dead letters and makes network
-    # interfaces in nobody's name.
-    | {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
-    # It takes messages in nobody's name too; one that fails early comes back later.
-    | {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
-    | {"sqs:ChangeMessageVisibility"}
-    | {"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"}
-    | {"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"}
-    | {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"},
-    # The local aws_s3 uploads each object in one request that it need not abort.
-    "aurora": {"kms:GenerateDataKey", "kms:Decrypt", "s3:AbortMultipartUpload"},
-    # The local pipes ask for an object by its name, and not for the bucket's region.
-    "snowflake": {"kms:Decrypt", "kms:GenerateDataKey"}
-    | {"s3:GetObjectVersion", "s3:GetBucketLocation"},
-    # To list is what tells a status that is missing from one that is refused.
-    "checker": {"kms:Decrypt", "s3:ListBucket"}
-    | {"logs:CreateLogStream", "logs:PutLogEvents"},
-}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +58,7 @@ NOT_ASKED_FOR = {
         ("checker", CHECKER),
     ],
 )
-def test_every_action_is_taken_away_here_or_known_not_to_be_asked_for(
+def test_every_action_is_taken_away_here_or_held_by_the_graph(
     scene: Scene, role: str, taken: Any
 ) -> None:
     iam, name = scene.sandbox.aws("iam"), role_name(scene.roles[role])
@@ -89,11 +71,20 @@ def test_every_action_is_taken_away_here_or_known_not_to_be_asked_for(
         if each["Effect"] == "Allow"
         for action in each["Action"]
     }
-    assert allowed == set(taken) | NOT_ASKED_FOR[role]
-    assert not set(taken) & NOT_ASKED_FOR[role]
+    held = [
+        (action, held.by)
+        for row in ROWS
+        if row.policy.name == role
+        for action, held in row.actions.items()
+    ]
+    assert allowed == {action for action, _ in held}
+    assert set(taken) == {action for action, by in held if by == "behaviour"}
 
 
 # --- the exporter's and Aurora's rights in AWS
+
+
+OF_A_LOAD = ("dynamodb:Query", "sqs:SendMessage")
 
 
 @pytest.mark.parametrize("action", EXPORTER)
@@ -102,8 +93,8 @@ def test_without_one_right_of_the_exporter_its_step_fails(
 ) -> None:
     code, words, files = EXPORTER[action]
     links = 1
-    if action == "dynamodb:Query":
-        begin_load(scene)
+    if action in OF_A_LOAD:
+        begin_load(scene, f"by-hand-{action.partition(':')[0]}")
     if action == "s3:GetObject":
         # As after a crash between manifest and ledger.
         scene.put(seq=scene.state.seq - 1)
@@ -112,6 +103,7 @@ def test_without_one_right_of_the_exporter_its_step_fails(
         "ledger": scene.settings.ledger_table,
         "key": "local#shop.orders",
         "manifests": f"s3://{scene.settings.bucket}/{scene.keys.manifests}",
+        "loads": scene.settings.load_queue_url,
     }
     with without_action(scene.sandbox, role_name(scene.roles["exporter"]), action):
         scene.refused(
@@ -120,7 +112,7 @@ def test_without_one_right_of_the_exporter_its_step_fails(
             files=files,
             noted=action != "dynamodb:UpdateItem",
         )
-    if action == "dynamodb:Query":
+    if action in OF_A_LOAD:
         # Its chunks go through the queue.
         assert scene.sandbox.tick(scene.table)["status"] == "more"
         until(lambda: scene.state.load is None, "the load has ended")
@@ -129,14 +121,14 @@ def test_without_one_right_of_the_exporter_its_step_fails(
     scene.recovers(links)
 
 
-def begin_load(scene: Scene) -> None:
-    """Leave a load of two chunks to the next run."""
+def begin_load(scene: Scene, plan_id: str) -> None:
+    """Leave a load of two chunks to the next run; a new id, or its chunks are done."""
     [(high,)] = scene.sandbox.aurora(
         "SELECT (%s::timestamptz + INTERVAL '1 millisecond')::text",
         scene.state.watermark,
     )
     plan = Plan(
-        id="by-hand",
+        id=plan_id,
         high=high,
         chunks=(Chunk(hi="5"), Chunk(lo="5")),
         contract=fingerprint(scene.table),

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.mutants.catalogue import ROOT, Mutant, is_test, mutants
+from tests.mutants.permissions import permissions
 
 each = pytest.mark.parametrize(
     "mutant", mutants(), ids=lambda mutant: f"{mutant.rule}: {mutant.breaks}"
@@ -23,6 +24,14 @@ def test_a_mutant_changes_one_place_of_the_product(mutant):
 def test_the_tests_that_must_notice_exist(mutant):
     assert mutant.tests
     assert [test for test in mutant.tests if not is_test(test)] == []
+
+
+def test_every_enforced_permission_can_be_taken_from_the_table():
+    """As `python -m tests.mutants.permissions` does."""
+    taken = list(permissions())
+    assert len(taken) > 10
+    assert {each.fault((ROOT / each.file).read_text()) for each in taken} == {""}
+    assert all(is_test(test) for each in taken for test in each.tests)
 
 
 def test_no_mutant_stands_twice():

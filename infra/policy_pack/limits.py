@@ -1,6 +1,6 @@
 """What services take as a name: length, form, and where they say so.
 
-A type of resource that has a name and no entry here fails `test_names`.
+A type of resource that has a name and no entry here fails `tests/infra/test_names.py`.
 """
 
 from dataclasses import dataclass

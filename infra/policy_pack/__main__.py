@@ -1,0 +1,3 @@
+from infra.policy_pack.pack import serve
+
+serve()
