@@ -36,7 +36,11 @@ _PLACES = {
     "an id of AWS": re.compile(
         r"\b(?:vpc|subnet|sg|rtb|vpce|eni|igw)-[0-9a-f]{8,17}\b"
     ),
-    "an address": re.compile(r"https?://[\w-]+(?:\.[\w-]+)+"),
+    # Where a vendor documents a fact is its source, not a place that is reached.
+    "an address": re.compile(
+        r"https?://(?!docs\.aws\.amazon\.com|docs\.snowflake\.com"
+        r"|developer\.hashicorp\.com)[\w-]+(?:\.[\w-]+)+"
+    ),
     "a bucket": re.compile(r"s3://[\w.-]+"),
     "a host": re.compile(
         r"[\w-]+\.(?:rds\.amazonaws|snowflakecomputing)\.com"
