@@ -18,6 +18,8 @@ from infra.local import aws, postgres, stack
 from infra.local.parts import LocalStack
 from infra.local.snowflake.part import connect
 from runtime.contract.loader import load_tables
+from runtime.contract.snowflake_names import LANDING, SnowflakeObjects
+from runtime.contract.snowflake_pipes import pipe_name
 from runtime.contract.specs import Table
 from runtime.ops import contracts, source
 from runtime.ops.invoke import Exporter
@@ -172,8 +174,11 @@ def prepared(folder: Path, rows: int, changed: int) -> Iterator[Ground]:
         with closing(source.connect(ground.dsn)) as connection:
             contracts.refresh(config, connection)
         stack.deploy(ground.folder, config)
-        for name in TABLES[:2]:
-            pipe = f"ANALYTICS.LANDING.PUBLIC__{name.upper()}_PIPE"
+        place = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
+        for table in load_tables(config):
+            if table.spec.source.name not in TABLES[:2]:
+                continue
+            pipe = place.qualified(LANDING, pipe_name(place, table))
             # Only its export is measured; loading would take the cores from it.
             ground.snowflake(f"ALTER PIPE {pipe} SET PIPE_EXECUTION_PAUSED = TRUE")
         yield ground

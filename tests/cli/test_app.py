@@ -86,7 +86,7 @@ def test_a_folder_belongs_to_local_stacks_only(tmp_path):
 
 def test_a_cloud_stack_without_credentials_says_what_it_needs(monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    result = aurora_sync("contract", "refresh", "--stack", "dev")
+    result = aurora_sync("sync", "--stack", "dev")
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     assert "function aurora-sync-dev-exporter of stack dev" in line

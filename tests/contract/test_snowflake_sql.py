@@ -349,6 +349,7 @@ def test_stages_show_the_folders_that_keys_begin_with():
     assert urls == {
         "EXPORTS": "s3://lake/exports/dev/",
         "MANIFESTS": "s3://lake/manifests/dev/",
+        "STATUS": "s3://lake/status/dev/",
     }
     keys = OBJECTS.keys(make_table())
     assert f"s3://lake/{keys.exports}".startswith(urls["EXPORTS"])

@@ -141,27 +141,27 @@ def test_a_plan_is_what_the_deployment_does(sandbox):
 
 def test_sizes_are_of_all_partitions_and_rows_unknown_before_an_analyze(sandbox):
     sandbox.aurora(
-        "CREATE TABLE public.parted (id INT) PARTITION BY RANGE (id);"
-        "CREATE TABLE public.parted_1 PARTITION OF public.parted"
+        "CREATE TABLE public.sized (id INT) PARTITION BY RANGE (id);"
+        "CREATE TABLE public.sized_1 PARTITION OF public.sized"
         " FOR VALUES FROM (0) TO (50);"
-        "CREATE TABLE public.parted_2 PARTITION OF public.parted DEFAULT;"
-        "INSERT INTO public.parted SELECT generate_series(1, 100);"
-        "CREATE VIEW public.seen AS SELECT id FROM public.parted;"
-        "CREATE TABLE public.fresh AS SELECT 1 AS id"
+        "CREATE TABLE public.sized_2 PARTITION OF public.sized DEFAULT;"
+        "INSERT INTO public.sized SELECT generate_series(1, 100);"
+        "CREATE VIEW public.sized_seen AS SELECT id FROM public.sized;"
+        "CREATE TABLE public.sized_fresh AS SELECT 1 AS id"
     )
     sources = {
         name: SourceName(schema="public", name=name)
-        for name in ("parted", "parted_1", "seen", "fresh", "missing")
+        for name in ("sized", "sized_1", "sized_seen", "sized_fresh", "missing")
     }
     with closing(connect(postgres.aurora_dsn(sandbox.local))) as session:
         fresh = sizes(session, sources.values())
-        sandbox.aurora("ANALYZE public.parted")
+        sandbox.aurora("ANALYZE public.sized")
         known = sizes(session, sources.values())
-    assert fresh[sources["fresh"]].rows is None
-    assert fresh[sources["fresh"]].bytes > 0
-    assert known[sources["parted"]].rows == 100
-    assert known[sources["parted"]].bytes > known[sources["parted_1"]].bytes > 0
-    assert not {sources["seen"], sources["missing"]} & known.keys()
+    assert fresh[sources["sized_fresh"]].rows is None
+    assert fresh[sources["sized_fresh"]].bytes > 0
+    assert known[sources["sized"]].rows == 100
+    assert known[sources["sized"]].bytes > known[sources["sized_1"]].bytes > 0
+    assert not {sources["sized_seen"], sources["missing"]} & known.keys()
 
 
 def planned_text(sandbox: Sandbox, *more: str, status: int) -> str:
