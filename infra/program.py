@@ -68,7 +68,7 @@ def deploy() -> None:
         settings, providers, tables, lake, events, trust, errors
     )
     exporter = _exporter(settings, providers, lake, aurora, pipelines)
-    schedules = _schedules(settings, providers, tables, pipelines, exporter)
+    _schedules(settings, providers, tables, pipelines, exporter)
     checker = CheckerFunction(
         "checker",
         CheckerFunctionArgs(
@@ -78,7 +78,7 @@ def deploy() -> None:
             bucket_arn=lake.bucket_arn,
             key_arn=lake.key_arn,
             ledger=exporter.ledger,
-            after=[landing.status, *schedules],
+            after=[landing.status, exporter],
         ),
         providers.all,
     )
@@ -266,9 +266,9 @@ def _schedules(
     tables: tuple[Table, ...],
     pipelines: list[TablePipeline],
     exporter: ExporterFunction,
-) -> list[Schedule]:
+) -> None:
     """They start last: what they export finds its way."""
-    return [
+    for table, pipeline in zip(tables, pipelines, strict=True):
         Schedule(
             f"table-{table.spec.source.slug}-schedule",
             ScheduleArgs(
@@ -279,5 +279,3 @@ def _schedules(
             ),
             pulumi.ResourceOptions(parent=pipeline, depends_on=pipeline.ready),
         )
-        for table, pipeline in zip(tables, pipelines, strict=True)
-    ]

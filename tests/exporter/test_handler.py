@@ -166,9 +166,13 @@ def test_a_failed_run_is_logged_by_the_identity_that_the_ledger_notes(scene, fun
 def message(receives: int, **fields) -> dict:
     """Return what Lambda makes of a message of the load queue."""
     body = {"table": "public.orders", "run": "01SENDER"} | fields
-    record: dict = {"eventSource": "aws:sqs", "body": json.dumps(body)}
-    record |= {"attributes": {"ApproximateReceiveCount": str(receives)}}
-    return {"Records": [record | {"receiptHandle": "r"}]}
+    record = {
+        "eventSource": "aws:sqs",
+        "body": json.dumps(body),
+        "attributes": {"ApproximateReceiveCount": str(receives)},
+        "receiptHandle": "r",
+    }
+    return {"Records": [record]}
 
 
 def test_a_chunk_is_logged_with_its_plan_and_the_run_that_sent_it(function):

@@ -35,11 +35,11 @@ def lose_answer(forward: Callable[[], Answer], token: str) -> None:
 def late(seconds: float) -> Rule:
     """Answer after that time, without asking Vault."""
 
-    def answer(forward: Callable[[], Answer], token: str) -> Answer:
+    def rule(forward: Callable[[], Answer], token: str) -> Answer:
         time.sleep(seconds)
         return 503, b"{}"
 
-    return answer
+    return rule
 
 
 def first(do: Callable[[str], object]) -> Rule:

@@ -257,9 +257,9 @@ def test_vaults_own_password_changes_twice_while_syncs_go_on(play: Play) -> None
     [connection] = vault.list("database/config")["data"]["keys"]
     vault.write_data(f"database/rotate-root/{connection}", data={})
     known = local.secret("vault_admin_password")
-    dsn: dict[str, Any] = {"dsn": postgres.aurora_dsn(local), "user": VAULT_ADMIN}
+    dsn = postgres.aurora_dsn(local)
     with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
-        psycopg2.connect(**dsn, password=known)
+        psycopg2.connect(dsn, user=VAULT_ADMIN, password=known)
     play.tick()
     play.work()
     sandbox.deploy()
@@ -267,7 +267,7 @@ def test_vaults_own_password_changes_twice_while_syncs_go_on(play: Play) -> None
     vault.write_data(f"database/reset/{connection}", data={})
     play.tick()
     with pytest.raises(psycopg2.OperationalError, match="authentication failed"):
-        psycopg2.connect(**dsn, password=known)
+        psycopg2.connect(dsn, user=VAULT_ADMIN, password=known)
 
     sandbox.aurora(f"ALTER ROLE {VAULT_ADMIN} PASSWORD 'another'")
     kv = vault.secrets.kv.v2
