@@ -13,7 +13,7 @@ Document = dict[str, Any]
 Statement = dict[str, Any]
 
 ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
-DOCS = "https://docs.aws.amazon.com"
+DOCS = "docs.aws.amazon.com"
 # The test that holds what every role may do with the lake's key.
 KEY_USE = "test_the_key_is_used_through_s3_only"
 

@@ -5,7 +5,7 @@ A type of resource that has a name and no entry here fails `tests/infra/test_nam
 
 from dataclasses import dataclass
 
-AWS = "https://docs.aws.amazon.com"
+AWS = "docs.aws.amazon.com"
 _LOGS = f"{AWS}/AmazonCloudWatchLogs"
 
 
@@ -29,10 +29,10 @@ class Limit:
 _SNOWFLAKE = Limit(
     most=255,
     form=r"[^\0]+",
-    source="https://docs.snowflake.com/en/sql-reference/identifiers",
+    source="docs.snowflake.com/en/sql-reference/identifiers",
 )
 # Vault documents no limit of names but that of its storage; ours is short of any.
-_VAULT = "https://developer.hashicorp.com/vault/docs/internals/limits"
+_VAULT = "developer.hashicorp.com/vault/docs/internals/limits"
 _NAME = r"[\w.-]+"
 _MOUNT = r"[\w.-]+(/[\w.-]+)*"
 
