@@ -5,7 +5,6 @@ One function per role, rendered from the rows of `infra.permissions`.
 
 from infra.permissions import roles, rows_of, snowflake_roles
 from infra.permissions.row import Document, document
-from runtime.contract.snowflake_names import status_folder
 
 
 def exports(stack: str) -> str:
@@ -16,11 +15,6 @@ def exports(stack: str) -> str:
 def manifests(stack: str) -> str:
     """Folder of all manifests of a stack."""
     return f"manifests/{stack}/"
-
-
-def status(stack: str) -> str:
-    """Folder of what Snowflake tells of a stack."""
-    return status_folder(stack)
 
 
 def aurora_trust(*, account_id: str, cluster_arn: str) -> Document:

@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from infra import policies
 from infra.components.documents import rendered
+from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 
 
@@ -41,20 +42,15 @@ class AuroraAccess(pulumi.ComponentResource):
     ) -> None:
         super().__init__("aurora-sync:index:AuroraAccess", name, {}, opts)
         settings = args.settings
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=settings.named("aurora"),
-            assume_role_policy=rendered(
+        role, policy = made_role(
+            name,
+            settings.named("aurora"),
+            trust=rendered(
                 policies.aurora_trust,
                 account_id=settings.aws.account_id,
                 cluster_arn=settings.cluster_arn,
             ),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="export",
-            role=role.name,
+            policy_name="export",
             policy=rendered(
                 policies.aurora_export,
                 stack=settings.stack,

@@ -12,6 +12,8 @@ import pulumi_aws as aws
 
 from infra import policies, resource_policies
 from infra.components.documents import rendered
+from infra.components.function_log import made_log
+from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 from runtime.contract.settings import CHECKER, CheckerSettings
 
@@ -63,23 +65,18 @@ class CheckerFunction(pulumi.ComponentResource):
         self._args = args
         self._settings = args.settings
         self._child = pulumi.ResourceOptions(parent=self)
-        function = self._function(self._role(), self._log_group())
+        function = self._function(self._role())
         self._schedule(function)
         self.name = function.name
         self.register_outputs({"name": self.name})
 
     def _role(self) -> pulumi.Output[str]:
         settings = self._settings
-        role = aws.iam.Role(
-            f"{self._name}-role",
-            name=settings.checker,
-            assume_role_policy=rendered(policies.checker_trust),
-            opts=self._child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-policy",
-            name="check",
-            role=role.name,
+        role, policy = made_role(
+            self._name,
+            settings.checker,
+            trust=rendered(policies.checker_trust),
+            policy_name="check",
             policy=rendered(
                 policies.checker,
                 stack=settings.stack,
@@ -95,18 +92,7 @@ class CheckerFunction(pulumi.ComponentResource):
         )
         return pulumi.Output.all(role.arn, policy.id).apply(lambda known: str(known[0]))
 
-    def _log_group(self) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            f"{self._name}-logs",
-            name=self._settings.checker_log_group,
-            retention_in_days=self._settings.function.log_retention_days,
-            kms_key_id=self._args.key_arn,
-            opts=self._child,
-        )
-
-    def _function(
-        self, role: pulumi.Output[str], group: aws.cloudwatch.LogGroup
-    ) -> aws.lambda_.Function:
+    def _function(self, role: pulumi.Output[str]) -> aws.lambda_.Function:
         settings, wanted = self._settings, self._settings.function
 
         def render(known: dict[str, str]) -> dict[str, str]:
@@ -134,12 +120,13 @@ class CheckerFunction(pulumi.ComponentResource):
             memory_size=_MEMORY,
             timeout=TIMEOUT_SECONDS,
             environment={"variables": variables},
-            logging_config={
-                "log_format": "JSON",
-                "log_group": group.name,
-                "application_log_level": wanted.log_level.replace("WARNING", "WARN"),
-                "system_log_level": "WARN",
-            },
+            logging_config=made_log(
+                self._name,
+                self._settings.checker_log_group,
+                wanted,
+                self._args.key_arn,
+                self._child,
+            ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.after),
         )
 

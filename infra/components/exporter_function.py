@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 from infra import resource_policies
 from infra.components.documents import rendered
+from infra.components.function_log import made_log
 from infra.components.load_queue import LoadQueue, LoadQueueArgs
 from infra.stack import StackSettings
 from runtime.contract.settings import HANDLER, ExporterSettings
@@ -83,7 +84,7 @@ class ExporterFunction(pulumi.ComponentResource):
             LoadQueueArgs(settings=self._settings, dead_letters_arn=letters.arn),
             self._child,
         )
-        function = self._function(ledger, queue, self._log_group())
+        function = self._function(ledger, queue)
         queue.consumed_by(function)
         allowed = self._invocations(function, letters)
         self.name = function.name
@@ -143,20 +144,10 @@ class ExporterFunction(pulumi.ComponentResource):
             ),
         )
 
-    def _log_group(self) -> aws.cloudwatch.LogGroup:
-        return aws.cloudwatch.LogGroup(
-            f"{self._name}-logs",
-            name=self._settings.log_group,
-            retention_in_days=self._settings.function.log_retention_days,
-            kms_key_id=self._args.key_arn,
-            opts=self._child,
-        )
-
     def _function(
         self,
         ledger: aws.dynamodb.Table,
         queue: LoadQueue,
-        group: aws.cloudwatch.LogGroup,
     ) -> aws.lambda_.Function:
         wanted = self._settings.function
         return aws.lambda_.Function(
@@ -176,12 +167,13 @@ class ExporterFunction(pulumi.ComponentResource):
                 "subnet_ids": self._args.subnet_ids,
                 "security_group_ids": [self._args.security_group_id],
             },
-            logging_config={
-                "log_format": "JSON",
-                "log_group": group.name,
-                "application_log_level": wanted.log_level.replace("WARNING", "WARN"),
-                "system_log_level": "WARN",
-            },
+            logging_config=made_log(
+                self._name,
+                self._settings.log_group,
+                wanted,
+                self._args.key_arn,
+                self._child,
+            ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.after),
         )
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 
 from infra import policies
 from infra.components.documents import rendered
+from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 
 
@@ -40,16 +40,11 @@ class ExporterRole(pulumi.ComponentResource):
     ) -> None:
         super().__init__("aurora-sync:index:ExporterRole", name, {}, opts)
         settings = args.settings
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=settings.exporter,
-            assume_role_policy=rendered(policies.exporter_trust),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="export",
-            role=role.name,
+        role, policy = made_role(
+            name,
+            settings.exporter,
+            trust=rendered(policies.exporter_trust),
+            policy_name="export",
             policy=rendered(
                 policies.exporter,
                 stack=settings.stack,

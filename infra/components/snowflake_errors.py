@@ -9,11 +9,11 @@ https://docs.snowflake.com/en/user-guide/tasks-errors-integrate
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 import pulumi_snowflake as snowflake
 
 from infra import policies
 from infra.components.documents import rendered
+from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 
 
@@ -58,20 +58,15 @@ class SnowflakeErrors(pulumi.ComponentResource):
             aws_sns_role_arn=settings.role_arn(role_name),
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=role_name,
-            assume_role_policy=rendered(
+        _, policy = made_role(
+            name,
+            role_name,
+            trust=rendered(
                 policies.snowflake_errors_trust,
                 user_arn=integration.aws_sns_iam_user_arn,
                 external_id=integration.aws_sns_external_id,
             ),
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="publish",
-            role=role.name,
+            policy_name="publish",
             policy=rendered(
                 policies.snowflake_publish,
                 region=settings.aws.region,

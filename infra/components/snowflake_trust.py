@@ -7,11 +7,11 @@ the integration tells: the role's name is fixed, so that neither waits for the o
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_aws as aws
 import pulumi_snowflake as snowflake
 
 from infra import policies
 from infra.components.documents import rendered
+from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 
 
@@ -60,20 +60,15 @@ class SnowflakeTrust(pulumi.ComponentResource):
             storage_aws_external_id=settings.snowflake.external_id,
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=role_name,
-            assume_role_policy=rendered(
+        _, policy = made_role(
+            name,
+            role_name,
+            trust=rendered(
                 policies.snowflake_trust,
                 user_arn=integration.describe_outputs[0].iam_user_arn,
                 external_id=settings.snowflake.external_id,
             ),
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="read",
-            role=role.name,
+            policy_name="read",
             policy=rendered(
                 policies.snowflake_lake,
                 stack=settings.stack,

@@ -3,38 +3,21 @@
 from infra.permissions.row import (
     DOCS,
     KEY_USE,
-    ROLE,
-    ROLE_POLICY,
     Policy,
     Row,
     behaviour,
     graph,
+    identity,
+    trust,
     via,
 )
 
-AURORA_TRUST = Policy(
-    name="aurora-trust",
-    who="Who takes the cluster's role",
-    resource=ROLE,
-    input="assumeRolePolicy",
-)
-AURORA = Policy(
-    name="aurora", who="The Aurora cluster, when it exports", resource=ROLE_POLICY
-)
-EXPORTER_TRUST = Policy(
-    name="exporter-trust",
-    who="Who takes the function's role",
-    resource=ROLE,
-    input="assumeRolePolicy",
-)
-EXPORTER = Policy(name="exporter", who="The exporter's function", resource=ROLE_POLICY)
-CHECKER_TRUST = Policy(
-    name="checker-trust",
-    who="Who takes the checker's role",
-    resource=ROLE,
-    input="assumeRolePolicy",
-)
-CHECKER = Policy(name="checker", who="The checker's function", resource=ROLE_POLICY)
+AURORA_TRUST = trust("aurora-trust", "Who takes the cluster's role")
+AURORA = identity("aurora", "The Aurora cluster, when it exports")
+EXPORTER_TRUST = trust("exporter-trust", "Who takes the function's role")
+EXPORTER = identity("exporter", "The exporter's function")
+CHECKER_TRUST = trust("checker-trust", "Who takes the checker's role")
+CHECKER = identity("checker", "The checker's function")
 VAULT = Policy(
     name="vault",
     who="The function's login at Vault",

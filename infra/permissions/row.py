@@ -12,7 +12,6 @@ from typing import Any, Literal
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
-ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
 DOCS = "docs.aws.amazon.com"
 # The test that holds what every role may do with the lake's key.
 KEY_USE = "test_the_key_is_used_through_s3_only"
@@ -33,6 +32,17 @@ class Policy:
     who: str
     resource: str
     input: str = "policy"
+
+
+def trust(name: str, who: str) -> Policy:
+    """Return the policy of who takes a role."""
+    role = "aws:iam/role:Role"
+    return Policy(name=name, who=who, resource=role, input="assumeRolePolicy")
+
+
+def identity(name: str, who: str) -> Policy:
+    """Return the policy of what a role may do."""
+    return Policy(name=name, who=who, resource="aws:iam/rolePolicy:RolePolicy")
 
 
 @dataclass(frozen=True)

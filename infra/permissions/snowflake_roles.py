@@ -3,37 +3,18 @@
 from infra.permissions.row import (
     DOCS,
     KEY_USE,
-    ROLE,
-    ROLE_POLICY,
-    Policy,
     Row,
     behaviour,
     graph,
+    identity,
+    trust,
     via,
 )
 
-SNOWFLAKE_TRUST = Policy(
-    name="snowflake-trust",
-    who="Who takes Snowflake's role of the lake",
-    resource=ROLE,
-    input="assumeRolePolicy",
-)
-SNOWFLAKE = Policy(
-    name="snowflake",
-    who="Snowflake, when it loads and tells its status",
-    resource=ROLE_POLICY,
-)
-ERRORS_TRUST = Policy(
-    name="snowflake-errors-trust",
-    who="Who takes Snowflake's role of errors",
-    resource=ROLE,
-    input="assumeRolePolicy",
-)
-ERRORS = Policy(
-    name="snowflake-errors",
-    who="Snowflake, when a pipe or a task fails",
-    resource=ROLE_POLICY,
-)
+SNOWFLAKE_TRUST = trust("snowflake-trust", "Who takes Snowflake's role of the lake")
+SNOWFLAKE = identity("snowflake", "Snowflake, when it loads and tells its status")
+ERRORS_TRUST = trust("snowflake-errors-trust", "Who takes Snowflake's role of errors")
+ERRORS = identity("snowflake-errors", "Snowflake, when a pipe or a task fails")
 
 _READING = (
     "test_reading_rights.py"

@@ -32,7 +32,7 @@ def changed_by_hand(
     if not tables:
         return {}
     columns = _columns(tables, warehouse)
-    pipes = _pipes(warehouse)
+    pipes = {row["name"] for row in warehouse.pipes(LANDING)}
     return {
         table.contract.table: tuple(_told(table, warehouse, columns, pipes))
         for table in tables
@@ -51,13 +51,6 @@ def _columns(tables: Sequence[Table], warehouse: Warehouse) -> Mapping[Place, se
         place = (row["table_schema"], row["table_name"])
         found.setdefault(place, set()).add(row["column_name"])
     return found
-
-
-def _pipes(warehouse: Warehouse) -> set[str]:
-    place = warehouse.objects.qualified(LANDING, "X").removesuffix(".X")
-    return {
-        row["name"] for row in warehouse.ask(f"SHOW PIPES LIKE '%' IN SCHEMA {place}")
-    }
 
 
 def _told(

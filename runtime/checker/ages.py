@@ -109,7 +109,7 @@ def judged(
         _judged(
             spec,
             states.get(spec.source),
-            told.get(str(spec.source)) if status else None,
+            told.get(str(spec.source)),
             cadence,
             now,
         )

@@ -211,11 +211,14 @@ class Warehouse:
 
     def _pipe(self, schema: str, pipes: str) -> str:
         """Return the newest version of a pipe that stands; others are about to go."""
-        place = f"{quote_snowflake(self.objects.database)}.{quote_snowflake(schema)}"
-        rows = self.ask(f"SHOW PIPES LIKE {literal(pipes + '%')} IN SCHEMA {place}")
-        found = [row for row in rows if is_version(row["name"], pipes)]
+        found = (r for r in self.pipes(schema, pipes) if is_version(r["name"], pipes))
         newest = max(found, key=lambda row: str(row["created_on"]), default=None)
         return self.objects.qualified(schema, newest["name"] if newest else pipes)
+
+    def pipes(self, schema: str, beginning: str = "") -> list[dict[str, Any]]:
+        """Return a schema's pipes whose names begin so, in any case of letters."""
+        place = f"{quote_snowflake(self.objects.database)}.{quote_snowflake(schema)}"
+        return self.ask(f"SHOW PIPES LIKE {literal(beginning + '%')} IN SCHEMA {place}")
 
     def pipe_trouble(self, name: str) -> str:
         """Say why a pipe does not load; empty when it does."""

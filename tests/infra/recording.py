@@ -23,26 +23,14 @@ SECRETS = {"private_key": "the key in PEM form", "password": "for-vault-only"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """One registered resource.
+class Recorded(recording.Registered):
+    """One registered resource, its inputs unwrapped.
 
     Attributes:
-        inputs: What the program set, in the provider's spelling, secrets unwrapped.
         secrets: Names of the inputs that arrived as secrets.
-        options: What the registration asked of the engine.
-        needs: URNs of the resources it waits for.
     """
 
-    urn: str
-    type: str
-    name: str
-    provider: str
-    parent: str
-    custom: bool
-    inputs: dict[str, Any]
     secrets: frozenset[str]
-    options: frozenset[str]
-    needs: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)

