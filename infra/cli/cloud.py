@@ -10,7 +10,7 @@ and before there is one from `Pulumi.<stack>.yaml`.
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,15 @@ class CloudTarget(Target):
         try:
             deployed = self._settings
         except FunctionError:
-            try:
+            with suppress(ConfigError):
                 wanted = StackSettings.from_file(self._name).aurora
-            except ConfigError:
-                wanted = None
-            if wanted is None:
-                raise
-            return {
-                "host": wanted.host,
-                "port": wanted.port,
-                "dbname": wanted.database,
-                "sslmode": wanted.sslmode,
-            }
+                return {
+                    "host": wanted.host,
+                    "port": wanted.port,
+                    "dbname": wanted.database,
+                    "sslmode": wanted.sslmode,
+                }
+            raise
         return {
             "host": deployed.aurora_host,
             "port": deployed.aurora_port,
