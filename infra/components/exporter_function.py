@@ -88,9 +88,11 @@ class ExporterFunction(pulumi.ComponentResource):
         queue.consumed_by(function)
         allowed = self._invocations(function, letters)
         self.name = function.name
-        self.arn: pulumi.Output[str] = pulumi.Output.all(
-            function.arn, allowed.id
-        ).apply(lambda known: str(known[0]))
+        # Of the permission alone, which waits for the function: what needs both would
+        # have Pulumi look for cycles through everything that the function waits for
+        # twice, for each table.
+        arn = self._settings.arn("lambda", f"function:{self._settings.exporter}")
+        self.arn: pulumi.Output[str] = allowed.id.apply(lambda _: arn)
         self.ledger = ledger.name
         self.dead_letters_arn = letters.arn
         self.dead_letters_url = letters.url
