@@ -5,6 +5,7 @@ folder of the project's packages as argument: put on sys.path by hand, the packa
 do not reach the processes of the functions.
 """
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -51,8 +52,8 @@ def main() -> None:
     from ministack.core import iam_actions
     from ministack.services import eventbridge
 
-    # Its ten seconds between two looks at the schedules are a long wait on a laptop.
-    eventbridge._SCHEDULER_TICK_INTERVAL = 1
+    # Its own ten seconds between two looks at the schedules are long on a laptop.
+    eventbridge._SCHEDULER_TICK_INTERVAL = int(os.environ["SCHEDULE_LOOK_SECONDS"])
     iam_actions.extract_iam_action = of_one(iam_actions.extract_iam_action)
     app.app = over_tls(app.app)
     app.main()

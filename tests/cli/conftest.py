@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from infra.cli.app import app
 from infra.local import aws
 from infra.local.parts import LocalStack
+from tests.local.running import unscheduled
 
 SCRIPT = Path(sys.executable).with_name("aurora-sync")
 SECONDS = 180
@@ -116,6 +117,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """Bring up a stack, make tables, add them to a config and deploy it."""
     base = tmp_path_factory.mktemp("cli")
     folder, config = base / "stack", base / "sync_config.json"
+    unscheduled(LocalStack(folder))
     try:
         up = process(
             "local", "up", "--no-deploy", "--dir", folder, "--json", "--config", config

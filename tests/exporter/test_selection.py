@@ -199,7 +199,7 @@ def test_a_run_with_nothing_to_do_takes_six_round_trips_also_where_null_is_allow
 
     connect = psycopg2.connect
     monkeypatch.setattr(
-        "runtime.exporter.source.psycopg2.connect",
+        "runtime.exporter.connecting.psycopg2.connect",
         lambda **options: connect(cursor_factory=Counting, **options),
     )
     table = scene.table(ORDERS, deletes="ignore")

@@ -21,6 +21,7 @@ from runtime.contract.snowflake_names import LANDING, SnowflakeObjects
 from runtime.contract.snowflake_pipes import pipe_name
 from runtime.contract.specs import Table
 from tests.factories import make_entry, make_table
+from tests.local.running import unscheduled
 
 MERGE_SECONDS = 30.0
 OBJECTS = SnowflakeObjects(database="ANALYTICS", warehouse="", stack="local")
@@ -177,6 +178,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     folder = tmp_path_factory.mktemp("local")
     made = Sandbox(folder=folder / "stack", config=folder / "sync_config.json")
     made.write_config()
+    unscheduled(made.local)
     try:
         stack.up(made.folder, made.config)
         yield made

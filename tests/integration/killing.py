@@ -132,12 +132,13 @@ def _chunk(key: str) -> str:
 
 
 def workers(local: LocalStack) -> list[psutil.Process]:
-    """Return the processes that run the function."""
+    """Return the processes that run the exporter; the checker's are not among them."""
     found = []
     for each in process(local, "aws").children(recursive=True):
         # It may end by itself meanwhile.
         with suppress(psutil.NoSuchProcess):
-            if each.cmdline()[-1].endswith("_worker.py"):
+            name = each.environ().get("AWS_LAMBDA_FUNCTION_NAME", "")
+            if each.cmdline()[-1].endswith("_worker.py") and "checker" not in name:
                 found.append(each)
     return found
 

@@ -29,3 +29,12 @@ def stop_part(stack: LocalStack, name: str) -> None:
     found = process(stack, name)
     found.terminate()
     found.wait(timeout=20)
+
+
+def unscheduled(stack: LocalStack) -> None:
+    """Have a stack that is about to start begin no run by its schedules.
+
+    Runs are the tests' own: one that a schedule began would hold the lease, or have
+    taken the rows already. The demo's tests show that schedules run.
+    """
+    stack.put_fact("schedule_look_seconds", 86_400)
