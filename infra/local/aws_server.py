@@ -50,10 +50,12 @@ def main() -> None:
     sys.path.append(sys.argv.pop(1))
     from ministack import app
     from ministack.core import iam_actions
-    from ministack.services import eventbridge
+    from ministack.services import eventbridge, lambda_svc
 
     # Its own ten seconds between two looks at the schedules are long on a laptop.
     eventbridge._SCHEDULER_TICK_INTERVAL = int(os.environ["SCHEDULE_LOOK_SECONDS"])
+    # Half a second in which a function cannot be called, with nothing to wait for.
+    lambda_svc._LAMBDA_STATE_TRANSITION_DELAY = 0.05
     iam_actions.extract_iam_action = of_one(iam_actions.extract_iam_action)
     app.app = over_tls(app.app)
     app.main()

@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime.mocks import MockMonitor, Mocks
 
-from infra.local.adapter.event_loops import event_loops
+from infra.local.adapter.hosting import hosted
 from infra.stack import PROJECT
 
 
@@ -117,7 +117,7 @@ def recording(
     """
     made = Recording()
     monitor = _Monitor(mocks, made)
-    with event_loops():
+    with hosted():
         pulumi.runtime.set_mocks(
             mocks, project=PROJECT, stack=stack, preview=preview, monitor=monitor
         )

@@ -146,8 +146,7 @@ def states(own: Sandbox, slug: str) -> tuple[str, str, str]:
     pipes = stack.run_sql(own.folder, "snowflake", "SHOW PIPES IN DATABASE ANALYTICS")
     tasks = stack.run_sql(own.folder, "snowflake", "SHOW TASKS IN DATABASE ANALYTICS")
     [paused] = [each["paused"] for each in pipes if each["schema_name"] == "LANDING"]
-    # The sweep's task belongs to no table.
-    [state] = [each["state"] for each in tasks if each["name"] != "SWEEP"]
+    [state] = [each["state"] for each in tasks if each["name"].endswith("_MERGE")]
     return rule, paused, state
 
 

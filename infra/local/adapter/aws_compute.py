@@ -105,7 +105,9 @@ def _function(site: Site, name: str, inputs: Inputs) -> Made:
             **settings,
         )
     else:
-        lambda_.update_function_configuration(**settings)
+        # Either ends the workers that stand ready, changed or not.
+        if not _stands(known, settings):
+            lambda_.update_function_configuration(**settings)
         if (
             known["CodeSha256"]
             != base64.b64encode(hashlib.sha256(code).digest()).decode()
@@ -114,7 +116,7 @@ def _function(site: Site, name: str, inputs: Inputs) -> Made:
     # As the provider does: nothing invokes a function that is being made or changed.
     for state in ("function_active_v2", "function_updated_v2"):
         lambda_.get_waiter(state).wait(
-            FunctionName=own, WaiterConfig={"Delay": 0.2, "MaxAttempts": 300}
+            FunctionName=own, WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200}
         )
     _set_concurrency(lambda_, own, inputs.get("reservedConcurrentExecutions"))
     return own, {"arn": arn("lambda", f"function:{own}"), "name": own}
@@ -139,6 +141,15 @@ def _function_settings(inputs: Inputs) -> dict[str, Any]:
             },
         ),
     }
+
+
+def _stands(known: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Whether a function has these settings; AWS tells more of its network."""
+    network = known.get("VpcConfig") or {}
+    wanted = settings.get("VpcConfig") or {}
+    return all(network.get(key) == value for key, value in wanted.items()) and all(
+        known.get(key) == value for key, value in settings.items() if key != "VpcConfig"
+    )
 
 
 def _set_concurrency(lambda_: Any, function: str, reserved: int | None) -> None:

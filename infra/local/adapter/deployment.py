@@ -15,7 +15,7 @@ from pulumi.runtime.settings import get_root_resource
 
 from infra.local.adapter import landscape
 from infra.local.adapter.cloud import REPLACERS, STOPPERS, LocalCloud, Progress
-from infra.local.adapter.event_loops import event_loops
+from infra.local.adapter.hosting import hosted
 from infra.local.adapter.record import Resource, resources, write
 from infra.local.adapter.site import Sessions, Site
 from infra.local.parts import LocalStack
@@ -82,7 +82,7 @@ def run(
         given = landscape.settings(stack, prepared, config, bundle)
         cloud = LocalCloud(site, progress)
         try:
-            with cloud.interruptible(), event_loops():
+            with cloud.interruptible(), hosted():
                 outputs = _execute(cloud, given)
         except BaseException:
             # What stood before may stand still.

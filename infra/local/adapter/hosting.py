@@ -1,18 +1,23 @@
-"""Event loops for Pulumi's runtime in this process, closed when it is done.
+"""What Pulumi's language host has for a program, in this process.
 
-It makes its own, one for itself and one for each thread it works in, and leaves them to
-the garbage collector, which complains about their sockets wherever it happens to run.
+Pulumi's runtime makes event loops of its own, one for itself and one for each thread it
+works in, and leaves them to the garbage collector, which complains about their sockets
+wherever it happens to run.
 """
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 
 @contextmanager
-def event_loops() -> Iterator[None]:
-    """Lend Pulumi its event loops, for itself and each of its threads."""
+def hosted() -> Iterator[None]:
+    """Lend Pulumi its event loops, for itself and each of its threads.
+
+    Nothing is collected meanwhile: see `infra.program.main`.
+    """
     loops = [asyncio.new_event_loop()]
 
     def start_thread() -> None:
@@ -22,9 +27,11 @@ def event_loops() -> Iterator[None]:
     executor = ThreadPoolExecutor(initializer=start_thread)
     loops[0].set_default_executor(executor)
     asyncio.set_event_loop(loops[0])
+    gc.disable()
     try:
         yield
     finally:
+        gc.enable()
         executor.shutdown(cancel_futures=True)
         asyncio.set_event_loop(None)
         for loop in loops:
