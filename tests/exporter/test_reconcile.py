@@ -186,8 +186,8 @@ def test_whatever_step_was_its_last_the_keys_are_complete_afterwards(
     scene, monkeypatch
 ):
     table, deaths = scene.table(ORDERS, **EXACT), 0
-    fill(scene, 120)
-    for last_step in range(1, 60):
+    fill(scene, 60)
+    for last_step in range(1, 100):
         name = f"{scene.name}-{last_step}"
         settings = msgspec.structs.replace(scene.around.settings, stack=name)
         here = replace(
@@ -196,8 +196,10 @@ def test_whatever_step_was_its_last_the_keys_are_complete_afterwards(
         here.load(table)
         case = Case(table, {"chunk_bytes": 8_192}, reconcile=True)
         killed = survive(case, here, Life(last_step), monkeypatch)
-        check(here, table, 120)
+        check(here, table, 60)
         if not killed:
             break
         deaths += 1
+    else:
+        pytest.fail("it never came to its end")
     assert deaths >= 6
