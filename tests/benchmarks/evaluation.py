@@ -40,6 +40,8 @@ def evaluation(figures: Figures, sizes: tuple[int, ...], repeats: int) -> None:
     figures.add("evaluation.ms_per_table", "ms", [late * 1000])
     what = f"ms per table at {many} against {some} tables"
     figures.judge("evaluation is linear", late / early, "<= 1.5", what)
+    largest = seconds[many] if many == SIZES[-1] else None
+    figures.judge("evaluation of 1,000 tables", largest, "<= 60", "seconds")
     read = [_first_table(many) for _ in range(max(repeats, 3))]
     figures.add("cold_start.first_table", "s CPU", read, tables=many)
 
