@@ -60,8 +60,9 @@ class TableAge(Struct, frozen=True, kw_only=True):
     @property
     def is_well(self) -> bool:
         """Whether nothing about it is worth a line in the log."""
-        wrong = self.late, self.refused, self.held, self.rows_quarantined
-        return not any((*wrong, self.files_overdue, self.drifted))
+        wrong = self.late, self.refused, self.held, self.new
+        counts = self.rows_quarantined, self.files_overdue, self.drifted
+        return not any((*wrong, *counts))
 
 
 class Cadence(Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ def test_what_was_never_merged_is_late_when_more_and_more_waits():
 
 
 def test_a_table_that_never_ran_is_new_where_it_should_have_by_tomorrow():
-    assert look(None).new and not look(None).late
+    assert look(None).new and not look(None).late and not look(None).is_well
     assert not look(None, make_spec(schedule="cron(0 2 ? * SUN *)")).new
     assert not look(LedgerState()).new
 
