@@ -117,6 +117,7 @@ def test_each_group_has_a_line_and_the_stack_the_last_one(capsys):
     assert answer["status_seconds"] == 600
     assert [each["table"] for each in answer["tables"]] == [
         "public.orders",
+        "public.items",
         "public.other",
     ]
 
