@@ -21,6 +21,7 @@ SYNC = "SYNC"
 MANIFESTS = "MANIFESTS"
 FILE_RECEIPTS = "FILE_RECEIPTS"
 QUARANTINE = "QUARANTINE"
+QUARANTINE_COUNTS = "QUARANTINE_COUNTS"
 RECONCILES = "RECONCILES"
 SWEEPS = "SWEEPS"
 # Schemas that a target table cannot stand in: ours, and Snowflake's own.
@@ -204,6 +205,10 @@ def shared_tables() -> dict[str, tuple[SnowflakeColumn, ...]]:
         + count("FILE_ROW")
         + text("STAMP", "KEY_TEXT", "COLUMN_NAME", "VALUE_TEXT", "REASON")
         + moment("QUARANTINED_AT"),
+        QUARANTINE_COUNTS: text("TABLE_NAME")
+        + count("ROWS_WAITING")
+        + moment("NEWEST_AT")
+        + moment("COUNTED_AT"),
         RECONCILES: text("TABLE_NAME", "SEAL", "STAMP")
         + count("KEY_COUNT", "ROW_COUNT", "GONE_COUNT")
         + text("DECISION")

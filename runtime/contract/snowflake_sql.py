@@ -1,9 +1,9 @@
 """The merge: the task that each table has in Snowflake, rendered from the table.
 
-Rows land as text, by position. The task reads its stream and, in one
-transaction, quarantines what does not cast, writes a receipt per file and merges.
-The stamp in a file's name orders versions: a row is only ever replaced by a higher
-one, whatever order files load in.
+Rows land as text, by position. The task reads its stream and, in one transaction,
+quarantines what does not cast, writes a receipt per file, merges, and notes how many
+rows wait. The stamp in a file's name orders versions: a row is only ever replaced by a
+higher one, whatever order files load in.
 """
 
 from runtime.contract.names import literal, quote_snowflake_column
@@ -21,6 +21,7 @@ from runtime.contract.snowflake_names import (
     SnowflakeObjects,
 )
 from runtime.contract.snowflake_typed import judged, typed_rows, winner
+from runtime.contract.snowflake_waiting import note_waiting
 from runtime.contract.specs import Table
 from runtime.contract.type_map import rule_for
 
@@ -40,7 +41,7 @@ def merge_block(objects: SnowflakeObjects, table: Table) -> str:
     )
     if table.spec.deletes == "reconcile":
         statements += reconcile_statements(objects, table)
-    statements += (clear_landing(objects, table),)
+    statements += (note_waiting(objects, table), clear_landing(objects, table))
     body = ";\n".join(("BEGIN TRANSACTION", *statements, "COMMIT"))
     return (
         f"BEGIN\n{body};\n"

@@ -15,23 +15,19 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from runtime.contract.dialect import MANIFEST_FORMAT
-from runtime.contract.names import literal, quote_snowflake_column
+from runtime.contract.names import literal
 from runtime.contract.snowflake_names import (
     LANDING,
-    QUARANTINE,
     SYNC,
     SnowflakeObjects,
     status_folder,
 )
 from runtime.contract.snowflake_sweep import SYNC_OVERDUE
+from runtime.contract.snowflake_waiting import last_counts
 from runtime.contract.specs import Table
-from runtime.contract.type_map import rule_for
 
 SYNC_STATE = "SYNC_STATE"
 STATUS_FILE = "tables.json"
-# What has waited in quarantine for longer, nobody needs to be told again; the doctor
-# still does. Snowflake does not know whether Aurora still has the row.
-QUARANTINE_DAYS = 7
 _MOMENT = "YYYY-MM-DD HH24:MI:SS.FF6"
 
 
@@ -83,10 +79,7 @@ def state_view(objects: SnowflakeObjects, tables: Iterable[Table]) -> str:
         objects: Where the sync lives.
         tables: The tables whose landing and target tables stand.
     """
-    known = tuple(tables)
-    places = ",\n    ".join(f"({literal(table.contract.table)})" for table in known)
-    waiting = "\n  UNION ALL\n".join(_quarantined(objects, table) for table in known)
-    nothing = "  SELECT NULL AS table_name, 0 AS row_count"
+    places = ",\n    ".join(f"({literal(table.contract.table)})" for table in tables)
     return f"""WITH places AS (
   SELECT p.table_name
   FROM (VALUES
@@ -103,7 +96,7 @@ merged AS (
   GROUP BY s.table_name
 ),
 quarantined AS (
-{waiting or nothing}
+{last_counts(objects)}
 ),
 overdue AS (
   SELECT table_name, COUNT(1) AS file_count
@@ -120,36 +113,6 @@ LEFT JOIN {objects.qualified(SYNC, 'SYNC_STATUS')} AS s ON s.table_name = p.tabl
 LEFT JOIN merged AS m ON m.table_name = p.table_name
 LEFT JOIN quarantined AS q ON q.table_name = p.table_name
 LEFT JOIN overdue AS o ON o.table_name = p.table_name"""
-
-
-def _quarantined(objects: SnowflakeObjects, table: Table) -> str:
-    return (
-        f"  SELECT {literal(table.contract.table)} AS table_name,\n"
-        "    COUNT(DISTINCT q.file_name || ' ' || q.file_row::VARCHAR) AS row_count\n"
-        f"  {waiting_rows(objects, table)}\n"
-        f"    AND q.quarantined_at > DATEADD(DAY, -{QUARANTINE_DAYS}, SYSDATE())"
-    )
-
-
-def waiting_rows(objects: SnowflakeObjects, table: Table) -> str:
-    """Render FROM and WHERE of rows in quarantine that no newer version has replaced.
-
-    Args:
-        objects: Where the sync lives.
-        table: The table; `q` is the quarantine, `l` the landed row.
-    """
-    keys = " AND ".join(
-        f"t.{quote_snowflake_column(c.target)} = {rule_for(c).cast(f'l.c{place}')}"
-        for place, c in table.keys
-    )
-    return (
-        f"FROM {objects.qualified(SYNC, QUARANTINE)} AS q "
-        f"JOIN {objects.qualified(LANDING, objects.landing(table))} AS l "
-        "ON l.file_name = q.file_name AND l.file_row = q.file_row "
-        f"LEFT JOIN {objects.qualified(*table.spec.target)} AS t ON {keys} "
-        f"WHERE q.table_name = {literal(table.contract.table)} "
-        "AND COALESCE(t._sync_stamp, '') < q.stamp"
-    )
 
 
 def status_statement(objects: SnowflakeObjects) -> str:

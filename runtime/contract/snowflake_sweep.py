@@ -13,7 +13,7 @@ Source: https://docs.snowflake.com/en/sql-reference/sql/copy-into-table
 from collections.abc import Iterable
 
 from runtime.contract.dialect import DIALECT, MANIFEST_FORMAT
-from runtime.contract.names import literal
+from runtime.contract.names import literal, quote_snowflake
 from runtime.contract.snowflake_deletes import kind_part, name_part
 from runtime.contract.snowflake_names import (
     LANDING,
@@ -69,7 +69,7 @@ def overdue_view(objects: SnowflakeObjects, tables: Iterable[Table]) -> str:
     """
     places = ",\n    ".join(
         f"({literal(table.contract.table)}, "
-        f"{literal(objects.qualified(LANDING, objects.landing(table)))})"
+        f"{literal(quote_snowflake(objects.landing(table)))})"
         for table in tables
     )
     patience = f"{60 * LATE_MINUTES} * POWER(2, LEAST(COALESCE(t.times, 0), "
@@ -142,9 +142,10 @@ def _utc(column: str) -> str:
 def _file_copy(objects: SnowflakeObjects) -> str:
     """An expression: the pipe's statement for `f`, as wide as the file is."""
     places = "ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER)"
+    schema = f"{quote_snowflake(objects.database)}.{quote_snowflake(LANDING)}"
     return " || ".join(
         (
-            "'COPY INTO '",
+            literal(f"COPY INTO {schema}."),
             "p.landing",
             "' (file_name, file_row, loaded_at, c'",
             f"ARRAY_TO_STRING({places}, ', c')",

@@ -7,7 +7,7 @@ from psycopg2 import sql
 
 from runtime.contract.names import literal, quote_postgres
 from runtime.contract.snowflake_names import QUARANTINE, SYNC
-from runtime.contract.snowflake_status import waiting_rows
+from runtime.contract.snowflake_waiting import waiting_rows
 from runtime.contract.specs import Table
 from runtime.ops.doctor_source import asking
 from runtime.ops.findings import Report

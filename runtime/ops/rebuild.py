@@ -20,6 +20,7 @@ from runtime.contract.names import literal
 from runtime.contract.snowflake_deletes import kind_part
 from runtime.contract.snowflake_names import FILE_RECEIPTS, LANDING, QUARANTINE
 from runtime.contract.snowflake_names import RECONCILES, SWEEPS, SYNC
+from runtime.contract.snowflake_waiting import note_waiting
 from runtime.contract.specs import Table
 from runtime.ops.sweep import as_loader, load_again, mend
 from runtime.ops.warehouse import Warehouse
@@ -175,10 +176,8 @@ def _base(
 
 
 def _last_seal(table: Table, warehouse: Warehouse, first: int) -> str:
-    """Return the newest seal since the base that was applied; empty for none.
-
-    Or that is to be: a rebuild that died has left it approved.
-    """
+    """Return the newest seal since the base that was applied; empty for none."""
+    # Or that is to be: a rebuild that died has left it approved.
     objects, name = warehouse.objects, literal(table.contract.table)
     rows = warehouse.ask(
         f"SELECT r.seal FROM {objects.qualified(SYNC, RECONCILES)} AS r "
@@ -222,6 +221,7 @@ def _empty(table: Table, warehouse: Warehouse, base: Base) -> None:
             f"WHERE table_name = {name} AND file_name IN ({again})"
             for each in (QUARANTINE, FILE_RECEIPTS)
         ),
+        note_waiting(objects, table),
     ]
     warehouse.ask("BEGIN TRANSACTION")
     try:

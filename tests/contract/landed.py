@@ -92,12 +92,12 @@ class Pipeline:
             )
         return file
 
-    def merge(self) -> None:
-        """Run the body of the task once."""
+    def merge(self, end: str = "COMMIT") -> None:
+        """Run the body of the task once; `end` it otherwise where it should fail."""
         self.run("BEGIN TRANSACTION")
         for statement in read_block(merge_block(OBJECTS, self.table)):
             self.run(statement)
-        self.run("COMMIT")
+        self.run(end)
 
     def rows(self, columns: str = "id, note") -> list[Any]:
         """Return the living rows, by key."""
@@ -166,6 +166,16 @@ class Pipeline:
         [found] = self.run(f"SELECT {', '.join(names)} FROM ({view}) AS s")
         values = dict(zip(TableProgress.__struct_fields__, found, strict=True))
         return msgspec.convert(values, TableProgress)
+
+    def notes(self) -> list[int]:
+        """Return what was noted of rows that wait in quarantine, in order."""
+        return [
+            int(found)
+            for (found,) in self.run(
+                "SELECT rows_waiting FROM ANALYTICS.SYNC.QUARANTINE_COUNTS WHERE "
+                f"table_name = '{self.table.spec.table_name}' ORDER BY counted_at"
+            )
+        ]
 
     def seal(
         self, stamp: int, *keys: int, promised: int | None = None, newer: int = 0

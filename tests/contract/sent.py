@@ -99,7 +99,7 @@ def loads(overdue: str) -> Iterator[str]:
         for text in texts:
             found = evaluated.execute(
                 f"SELECT {text} FROM (SELECT 3 AS width, '{FILE}' AS file_name) AS f, "
-                "(SELECT 'A.B.C' AS landing) AS p, "
+                "(SELECT 'C' AS landing) AS p, "
                 "(SELECT 'manifests/dev/t/b' AS file_name) AS g"
             ).fetchone()
             assert found is not None

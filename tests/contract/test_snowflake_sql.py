@@ -112,11 +112,11 @@ def test_each_statement_of_the_task_is_snowflakes(table, objects):
     kinds = [type(parse(statement)) for statement in statements(table, objects)]
     rows = [exp.Insert, exp.Insert, exp.Merge]
     keys = [exp.Insert, exp.Insert, exp.Merge, exp.Delete]
-    assert kinds == [*rows, *keys, exp.Delete]
+    assert kinds == [*rows, *keys, exp.Insert, exp.Delete]
 
 
 def test_keys_are_only_compared_where_that_is_wanted():
-    for deletes, length in (("ignore", 4), ("soft_column", 4), ("reconcile", 8)):
+    for deletes, length in (("ignore", 5), ("soft_column", 5), ("reconcile", 9)):
         mark = "status" if deletes == "soft_column" else None
         columns = (ORDERS[0], ("status", "boolean"), ORDERS[2])
         table = make_table(columns, deletes=deletes, deleted_col=mark)
@@ -338,10 +338,21 @@ def test_a_target_has_the_declared_columns_and_ours(table):
 
 def test_shared_tables_have_the_columns_that_statements_write():
     shared = shared_tables()
-    for statement in statements(make_table())[:2]:
+    for statement in (*statements(make_table())[:2], statements(make_table())[-2]):
         into = parse(statement).this
         names = {column.name.upper() for column in into.expressions}
         assert names == {column.name for column in shared[into.this.name]}
+
+
+def test_tables_that_tasks_share_are_only_inserted_into():
+    """An UPDATE, a DELETE or a MERGE would let tasks wait for each other."""
+    shared = {f"ANALYTICS.SYNC.{name}" for name in shared_tables()}
+    written = {
+        (type(tree), tree.find(exp.Table).sql("snowflake").partition(" ")[0])
+        for tree in map(parse, statements(make_table()))
+    }
+    kinds = {kind for kind, name in written if name in shared}
+    assert kinds == {exp.Insert} and {exp.Merge, exp.Delete} < {k for k, _ in written}
 
 
 def test_stages_show_the_folders_that_keys_begin_with():

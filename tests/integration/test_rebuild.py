@@ -114,6 +114,30 @@ def test_who_dies_half_way_may_leave_it_to_the_sweep(
     assert target(sandbox) == before
 
 
+def test_what_waits_in_quarantine_is_judged_and_counted_anew(sandbox: Sandbox) -> None:
+    table = sandbox.table(
+        "id INT PRIMARY KEY, amount NUMERIC(12, 2), "
+        "moved_at TIMESTAMPTZ NOT NULL DEFAULT NOW()",
+        primary_key="id",
+        watermark_col="moved_at",
+    )
+    name = table.spec.table_name
+    sandbox.aurora(f"INSERT INTO {name} VALUES (1, 1), (2, 'NaN')")
+    sandbox.sync(table)
+    run = command(sandbox, "rebuild", name, "--yes")
+    assert run.exit_code == 0, run.stderr
+    noted = sandbox.snowflake(
+        "SELECT rows_waiting FROM ANALYTICS.SYNC.QUARANTINE_COUNTS "
+        f"WHERE table_name = '{name}' ORDER BY counted_at"
+    )
+    assert [int(count) for (count,) in noted] == [1, 0, 1]
+    [(waiting,)] = sandbox.snowflake(
+        "SELECT rows_quarantined FROM ANALYTICS.SYNC.SYNC_STATE "
+        f"WHERE table_name = '{name}'"
+    )
+    assert waiting == 1
+
+
 def test_a_file_that_is_gone_is_told_before_anything_is_emptied(
     sandbox: Sandbox, history: Table
 ) -> None:

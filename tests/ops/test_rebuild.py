@@ -1,8 +1,12 @@
-"""Where the last complete load of a chain began."""
+"""Where the last complete load of a chain began, and what emptying a target is."""
 
 import pytest
 
+from runtime.contract.snowflake_waiting import note_waiting
 from runtime.ops.rebuild import Link, first_of_last_load
+from tests.contract.sent import Account, Operator
+from tests.contract.test_snowflake_sql import OBJECTS
+from tests.factories import make_table
 
 
 def chain(*links: str) -> list[Link]:
@@ -41,3 +45,23 @@ def chain(*links: str) -> list[Link]:
 )
 def test_it_is_the_first_link_of_the_newest_load_that_has_ended(links, first):
     assert first_of_last_load(chain(*links)) == first
+
+
+def test_a_target_is_emptied_with_its_quarantine_and_the_count_of_it_at_once():
+    table = make_table()
+    account = Account(OBJECTS, table)
+    Operator(OBJECTS, table).rebuild(account)
+    said = account.said
+    begun, done = said.index("BEGIN TRANSACTION"), said.index("COMMIT")
+    emptied = [
+        place
+        for place, statement in enumerate(said)
+        if statement.startswith(
+            (
+                f"DELETE FROM {OBJECTS.qualified(*table.spec.target)}",
+                "DELETE FROM ANALYTICS.SYNC.QUARANTINE ",
+            )
+        )
+    ]
+    assert len(emptied) == 2 and begun < emptied[0] < emptied[1] < done
+    assert said[done - 1] == note_waiting(OBJECTS, table)

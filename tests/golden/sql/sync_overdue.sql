@@ -1,9 +1,9 @@
 WITH places AS (
   SELECT p.table_name, p.landing
   FROM (VALUES
-    ('public.customers', 'SHOP_DEV.LANDING.PUBLIC__CUSTOMERS'),
-    ('public.orders', 'SHOP_DEV.LANDING.PUBLIC__ORDERS'),
-    ('public.order_items', 'SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS')) AS p (table_name, landing)
+    ('public.customers', 'PUBLIC__CUSTOMERS'),
+    ('public.orders', 'PUBLIC__ORDERS'),
+    ('public.order_items', 'PUBLIC__ORDER_ITEMS')) AS p (table_name, landing)
 ),
 links AS (
   SELECT table_name, seq, manifest, CONVERT_TIMEZONE('UTC', committed_at::TIMESTAMP_TZ)::TIMESTAMP_NTZ(6) AS since,
@@ -35,7 +35,7 @@ open_files AS (
 ),
 waiting AS (
   SELECT f.table_name, f.seq, f.file_name, f.since, f.table_bytes,
-    'COPY INTO ' || p.landing || ' (file_name, file_row, loaded_at, c' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', c') || ') FROM (SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, METADATA$START_SCAN_TIME, t.$' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', t.$') || ' FROM @SHOP_DEV.LANDING.EXPORTS/ t) ' || 'FILES = (''' || SUBSTR(f.file_name, 13) || ''') FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE RECORD_DELIMITER = ''\\n'' FIELD_DELIMITER = '','' FIELD_OPTIONALLY_ENCLOSED_BY = ''"'' ESCAPE = NONE ESCAPE_UNENCLOSED_FIELD = NONE NULL_IF = () EMPTY_FIELD_AS_NULL = TRUE TRIM_SPACE = FALSE MULTI_LINE = TRUE SKIP_HEADER = 0 SKIP_BLANK_LINES = FALSE SKIP_BYTE_ORDER_MARK = FALSE REPLACE_INVALID_CHARACTERS = FALSE ERROR_ON_COLUMN_COUNT_MISMATCH = FALSE ENCODING = ''UTF8'') ON_ERROR = ABORT_STATEMENT FORCE = TRUE' AS statement
+    'COPY INTO SHOP_DEV.LANDING.' || p.landing || ' (file_name, file_row, loaded_at, c' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', c') || ') FROM (SELECT METADATA$FILENAME, METADATA$FILE_ROW_NUMBER, METADATA$START_SCAN_TIME, t.$' || ARRAY_TO_STRING(ARRAY_GENERATE_RANGE(1, (f.width + 1)::INTEGER), ', t.$') || ' FROM @SHOP_DEV.LANDING.EXPORTS/ t) ' || 'FILES = (''' || SUBSTR(f.file_name, 13) || ''') FILE_FORMAT = (TYPE = CSV COMPRESSION = NONE RECORD_DELIMITER = ''\\n'' FIELD_DELIMITER = '','' FIELD_OPTIONALLY_ENCLOSED_BY = ''"'' ESCAPE = NONE ESCAPE_UNENCLOSED_FIELD = NONE NULL_IF = () EMPTY_FIELD_AS_NULL = TRUE TRIM_SPACE = FALSE MULTI_LINE = TRUE SKIP_HEADER = 0 SKIP_BLANK_LINES = FALSE SKIP_BYTE_ORDER_MARK = FALSE REPLACE_INVALID_CHARACTERS = FALSE ERROR_ON_COLUMN_COUNT_MISMATCH = FALSE ENCODING = ''UTF8'') ON_ERROR = ABORT_STATEMENT FORCE = TRUE' AS statement
   FROM open_files AS f
   JOIN places AS p ON p.table_name = f.table_name
   LEFT JOIN first_gaps AS g ON g.table_name = f.table_name

@@ -16,20 +16,11 @@ merged AS (
   GROUP BY s.table_name
 ),
 quarantined AS (
-  SELECT 'public.customers' AS table_name,
-    COUNT(DISTINCT q.file_name || ' ' || q.file_row::VARCHAR) AS row_count
-  FROM SHOP_DEV.SYNC.QUARANTINE AS q JOIN SHOP_DEV.LANDING.PUBLIC__CUSTOMERS AS l ON l.file_name = q.file_name AND l.file_row = q.file_row LEFT JOIN SHOP_DEV.PUBLIC.CUSTOMERS AS t ON t.customer_id = TRY_CAST(l.c1 AS NUMBER(19,0)) WHERE q.table_name = 'public.customers' AND COALESCE(t._sync_stamp, '') < q.stamp
-    AND q.quarantined_at > DATEADD(DAY, -7, SYSDATE())
-  UNION ALL
-  SELECT 'public.orders' AS table_name,
-    COUNT(DISTINCT q.file_name || ' ' || q.file_row::VARCHAR) AS row_count
-  FROM SHOP_DEV.SYNC.QUARANTINE AS q JOIN SHOP_DEV.LANDING.PUBLIC__ORDERS AS l ON l.file_name = q.file_name AND l.file_row = q.file_row LEFT JOIN SHOP_DEV.PUBLIC.ORDERS AS t ON t.order_id = TRY_CAST(l.c1 AS NUMBER(19,0)) WHERE q.table_name = 'public.orders' AND COALESCE(t._sync_stamp, '') < q.stamp
-    AND q.quarantined_at > DATEADD(DAY, -7, SYSDATE())
-  UNION ALL
-  SELECT 'public.order_items' AS table_name,
-    COUNT(DISTINCT q.file_name || ' ' || q.file_row::VARCHAR) AS row_count
-  FROM SHOP_DEV.SYNC.QUARANTINE AS q JOIN SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS AS l ON l.file_name = q.file_name AND l.file_row = q.file_row LEFT JOIN SHOP_DEV.PUBLIC.ORDER_LINES AS t ON t.order_id = TRY_CAST(l.c1 AS NUMBER(19,0)) AND t.line_no = TRY_CAST(l.c2 AS NUMBER(10,0)) WHERE q.table_name = 'public.order_items' AND COALESCE(t._sync_stamp, '') < q.stamp
-    AND q.quarantined_at > DATEADD(DAY, -7, SYSDATE())
+  SELECT table_name,
+    IFF(MAX_BY(newest_at, counted_at) > DATEADD(DAY, -7, SYSDATE()),
+      MAX_BY(rows_waiting, counted_at), 0) AS row_count
+  FROM SHOP_DEV.SYNC.QUARANTINE_COUNTS
+  GROUP BY table_name
 ),
 overdue AS (
   SELECT table_name, COUNT(1) AS file_count

@@ -341,6 +341,23 @@ WHEN MATCHED AND s.stamp > COALESCE(t._sync_stamp, '') THEN UPDATE SET
 WHEN NOT MATCHED THEN INSERT
   (order_id, status, updated_at, smallint, integer, bigint, oid, numeric, numeric_12_2, numeric_38_37, numeric_38_0, numeric_39_0, numeric_38_38, numeric_1000_500, numeric_3_2, numeric_37_2, numeric_2_4, money, real, double_precision, boolean, date, timestamp_without_time_zone, timestamp_3_without_time_zone, timestamp_with_time_zone, timestamp_0_with_time_zone, time_without_time_zone, time_3_without_time_zone, time_with_time_zone, "INTERVAL", text, character_varying, character_varying_20, character_5, bpchar, name, char, uuid, bytea, json, jsonb, public_hstore, public_citext, ext_ltree, inet, cidr, macaddr8, bit_3, bit_varying_8, bit_varying, xml, tsvector, pg_lsn, point, enum_public_mood, range_int4range, array_integer, composite_public_pair, _sync_stamp, _sync_file, _sync_at, _deleted_at)
   VALUES (s.v1, s.v2, s.v3, s.v4, s.v5, s.v6, s.v7, s.v8, s.v9, s.v10, s.v11, s.v12, s.v13, s.v14, s.v15, s.v16, s.v17, s.v18, s.v19, s.v20, s.v21, s.v22, s.v23, s.v24, s.v25, s.v26, s.v27, s.v28, s.v29, s.v30, s.v31, s.v32, s.v33, s.v34, s.v35, s.v36, s.v37, s.v38, s.v39, s.v40, s.v41, s.v42, s.v43, s.v44, s.v45, s.v46, s.v47, s.v48, s.v49, s.v50, s.v51, s.v52, s.v53, s.v54, s.v55, s.v56, s.v57, s.v58, s.stamp, s.file_name, CURRENT_TIMESTAMP()::TIMESTAMP_NTZ(6), NULL);
+INSERT INTO SHOP_DEV.SYNC.QUARANTINE_COUNTS
+  (table_name, rows_waiting, newest_at, counted_at)
+  WITH waiting AS (
+    SELECT MAX(q.quarantined_at) AS newest_at, COUNT(DISTINCT
+      q.file_name || ' ' || q.file_row::VARCHAR) AS rows_waiting
+    FROM SHOP_DEV.SYNC.QUARANTINE AS q JOIN SHOP_DEV.LANDING.PUBLIC__EVERY_TYPE AS l ON l.file_name = q.file_name AND l.file_row = q.file_row LEFT JOIN SHOP_DEV.PUBLIC.EVERY_TYPE AS t ON t.order_id = TRY_CAST(l.c1 AS NUMBER(19,0)) WHERE q.table_name = 'public.every_type' AND COALESCE(t._sync_stamp, '') < q.stamp
+      AND q.quarantined_at > DATEADD(DAY, -7, SYSDATE())
+  ),
+  noted AS (
+    SELECT MAX_BY(newest_at, counted_at) AS last_newest,
+      COALESCE(MAX_BY(rows_waiting, counted_at), 0) AS last_waiting
+    FROM SHOP_DEV.SYNC.QUARANTINE_COUNTS
+    WHERE table_name = 'public.every_type'
+  )
+  SELECT 'public.every_type', w.rows_waiting, w.newest_at, SYSDATE()
+  FROM waiting AS w, noted AS n
+  WHERE w.rows_waiting <> n.last_waiting OR w.newest_at <> n.last_newest;
 DELETE FROM SHOP_DEV.LANDING.PUBLIC__EVERY_TYPE
 USING (
   SELECT l.file_name AS merged_file, l.file_row AS merged_row

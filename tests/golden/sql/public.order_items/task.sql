@@ -334,6 +334,23 @@ WHERE SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) < (SELECT MAX(stamp) FR
   OR SPLIT_PART(SPLIT_PART(file_name, '/', -1), '_', 1) <= (SELECT MAX(SPLIT_PART(SPLIT_PART(seal, '/', -1), '_', 1)) FROM SHOP_DEV.SYNC.RECONCILES
   WHERE table_name = 'public.order_items'
     AND decision IN ('applied', 'unconfirmed'));
+INSERT INTO SHOP_DEV.SYNC.QUARANTINE_COUNTS
+  (table_name, rows_waiting, newest_at, counted_at)
+  WITH waiting AS (
+    SELECT MAX(q.quarantined_at) AS newest_at, COUNT(DISTINCT
+      q.file_name || ' ' || q.file_row::VARCHAR) AS rows_waiting
+    FROM SHOP_DEV.SYNC.QUARANTINE AS q JOIN SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS AS l ON l.file_name = q.file_name AND l.file_row = q.file_row LEFT JOIN SHOP_DEV.PUBLIC.ORDER_LINES AS t ON t.order_id = TRY_CAST(l.c1 AS NUMBER(19,0)) AND t.line_no = TRY_CAST(l.c2 AS NUMBER(10,0)) WHERE q.table_name = 'public.order_items' AND COALESCE(t._sync_stamp, '') < q.stamp
+      AND q.quarantined_at > DATEADD(DAY, -7, SYSDATE())
+  ),
+  noted AS (
+    SELECT MAX_BY(newest_at, counted_at) AS last_newest,
+      COALESCE(MAX_BY(rows_waiting, counted_at), 0) AS last_waiting
+    FROM SHOP_DEV.SYNC.QUARANTINE_COUNTS
+    WHERE table_name = 'public.order_items'
+  )
+  SELECT 'public.order_items', w.rows_waiting, w.newest_at, SYSDATE()
+  FROM waiting AS w, noted AS n
+  WHERE w.rows_waiting <> n.last_waiting OR w.newest_at <> n.last_newest;
 DELETE FROM SHOP_DEV.LANDING.PUBLIC__ORDER_ITEMS
 USING (
   SELECT l.file_name AS merged_file, l.file_row AS merged_row
