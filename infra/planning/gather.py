@@ -73,7 +73,11 @@ def plan_of(site: Site, config: Path, stack: str, local: LocalStack | None) -> P
         adopted=() if local else _adopted(stack),
     )
     found = _with_targets(found, old, new, targets)
-    told = [p.table for p in found for one in p.refusals if one.kind == "target"]
+    told = [
+        SourceName.parse(each.table).slug
+        for each in found
+        if any(one.kind == "target" for one in each.refusals)
+    ]
     return Plan(
         stack=stack,
         tables=found,

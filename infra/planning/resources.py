@@ -161,7 +161,7 @@ def resource_refusals(
 
     Args:
         changes: What changes; what moves a table's rows on is judged with the table.
-        told: Tables whose target was judged to be another one already.
+        told: Slugs of tables whose target was judged to be another one already.
     """
     lost = [each for each in changes if each.action in ("replace", "delete")]
     found = []
