@@ -8,9 +8,11 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import psycopg2
 import pytest
 from typer.testing import CliRunner
 
@@ -105,6 +107,70 @@ def run(line: str, shell: dict[str, str], folder: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+def test_the_aurora_script_leaves_the_password_that_vault_has_made(
+    sandbox: Sandbox, shell: dict[str, str], tmp_path: Path
+) -> None:
+    """It is run again for each new table, long after `rotate-root`."""
+    assert sandbox.deploy().missing == ()
+    vault: Any = vault_client(sandbox.local)
+    [connection] = vault.list("database/config")["data"]["keys"]
+    vault.write_data(f"database/rotate-root/{connection}", data={})
+    done = psql(sandbox, shell, tmp_path)
+    assert done.returncode == 0, done.stderr
+    # So that Vault must log in again, with what it knows.
+    vault.write_data(f"database/reset/{connection}", data={})
+    [role] = vault.list("database/roles")["data"]["keys"]
+    assert vault.read(f"database/creds/{role}")["data"]["username"]
+
+
+@pytest.mark.parametrize("wrong", [{"VAULT_TOKEN": "none"}, {"PATH": "/usr/bin:/bin"}])
+def test_the_aurora_script_stops_where_vault_gives_no_password(
+    sandbox: Sandbox, shell: dict[str, str], tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    done = psql(sandbox, shell | wrong, tmp_path, "--stack", "dev")
+    assert done.returncode == 3, done.stdout
+    assert "no password for the new role vault" in done.stderr
+    assert not sandbox.aurora("SELECT FROM pg_roles WHERE rolname = 'vault'")
+
+
+def test_the_aurora_script_shows_its_password_to_nobody(
+    sandbox: Sandbox, shell: dict[str, str], tmp_path: Path
+) -> None:
+    given = "-v", "vault_password=one-that-is-given"
+    try:
+        done = psql(sandbox, shell, tmp_path, "--stack", "dev", given=given)
+        assert done.returncode == 0, done.stderr
+        assert "one-that-is-given" not in done.stdout + done.stderr
+        dsn = postgres.aurora_dsn(sandbox.local)
+        psycopg2.connect(dsn, user="vault", password="one-that-is-given").close()
+    finally:
+        sandbox.aurora("DROP ROLE IF EXISTS vault")
+
+
+def psql(
+    sandbox: Sandbox,
+    shell: dict[str, str],
+    folder: Path,
+    *options: str,
+    given: Sequence[str] = (),
+) -> "subprocess.CompletedProcess[str]":
+    """Run what `admin aurora` prints for the sandbox' tables, as its reader does."""
+    where = options or ("--dir", str(sandbox.folder))
+    printed = CliRunner().invoke(
+        app, ["admin", "aurora", "--config", str(sandbox.config), *where]
+    )
+    assert printed.exit_code == 0, printed.stderr
+    script = folder / "aurora.sql"
+    script.write_text(printed.stdout)
+    return subprocess.run(
+        [postgres.programs() / "psql", shell["AURORA_ADMIN"], "-f", script, *given],
+        env=shell,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def vault_has_what_the_deployment_reads(
