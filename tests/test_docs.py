@@ -71,6 +71,54 @@ def test_every_path_that_a_page_names_is_there(page):
         assert sorted(path for path in missing if not MADE.match(path)) == []
 
 
+# --- how a page is read
+
+PROGRAMS = "aurora-sync|openssl|vault|aws|pulumi|psql|make|curl|git|snow|python"
+COMMAND = re.compile(rf"(\$ |\.venv/bin/)?({PROGRAMS}) [^|]+")
+HEADING = re.compile(r"#+ ")
+
+
+def oddities(text: str) -> Iterator[str]:
+    """Yield each line that does not show as it was meant."""
+    if len(re.findall("^```", text, re.M)) % 2:
+        yield "a fence does not end"
+    # What stands within a block is of no matter here.
+    lines = FENCE.sub("```\n", text).splitlines()
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
+        table = line.startswith("|") and not before.startswith("|")
+        block = table or HEADING.match(line) or line.startswith("```")
+        if block and before and not before.startswith("<!--"):
+            yield f"no empty line before: {line}"
+        if HEADING.match(line) and after:
+            yield f"no empty line after: {line}"
+        if table and not re.fullmatch(r"[|: -]+", after):
+            yield f"no table: {line}"
+        if COMMAND.fullmatch(line):
+            yield f"no block: {line}"
+
+
+@pages
+def test_a_page_shows_as_it_was_meant(page):
+    assert list(oddities(page.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One.\n## Two\n\nThree.\n",
+        "## One\nTwo.\n",
+        "One.\n| A | B |\n| --- | --- |\n",
+        "| A | B |\n| 1 | 2 |\n",
+        "One:\n```sh\nmake\n```\n",
+        "```sh\nmake\n",
+        "One:\naurora-sync sync public.orders --wait\n",
+        "vault write -f database/rotate-root/aurora\n",
+    ],
+)
+def test_what_a_merge_spoils_is_noticed(text):
+    assert list(oddities(text))
+
+
 # --- commands
 
 

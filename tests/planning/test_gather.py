@@ -1,8 +1,6 @@
 """A plan with nothing but AWS at hand, as a workflow has it."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +36,8 @@ class Workflow(CloudTarget):
     def aurora(self) -> Any:
         raise SourceUnavailableError("does not answer", subject="Aurora")
 
-    @contextmanager
-    def warehouse(self) -> Iterator[Any]:
+    def warehouse(self) -> Any:
         raise WarehouseError("no connection", subject="Snowflake")
-        yield
 
 
 def planned(folder: Path, table: Table, answer: Any = None) -> Plan:
