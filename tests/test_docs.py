@@ -186,6 +186,12 @@ def test_a_command_that_does_not_exist_is_noticed(words, why):
     assert problem(words) == why
 
 
+@pages
+def test_modules_are_run_by_the_environments_python(page):
+    text = page.read_text()
+    assert re.findall(r"(?<!\.venv/bin/)\bpython3? -m.*", text) == []
+
+
 def test_commands_are_found_in_text_and_blocks():
     found = {words for page in PAGES for words in told(page)}
     assert {"doctor", "sync --wait --stack dev"} <= found
@@ -202,3 +208,20 @@ def test_every_page_of_the_docs_can_be_reached_from_the_readme():
         links = (link.partition("#")[0] for link in LINK.findall(prose(page)))
         todo += [(page.parent / link).resolve() for link in links if ":" not in link]
     assert sorted(set(ROOT.glob("docs/**/*.md")) - reached) == []
+
+
+def test_the_architecture_names_every_component_and_package():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    code = "".join(path.read_text() for path in ROOT.glob("infra/components/*.py"))
+    components = re.findall(r"class (\w+)\(pulumi\.ComponentResource\)", code)
+    assert len(components) > 12
+    assert [each for each in components if each not in text] == []
+    picture = text[text.index("## Who imports whom") :]
+    packages = [
+        f"{path.parts[-3]}.{path.parts[-2]}"
+        for top in ("infra", "runtime")
+        for path in ROOT.glob(f"{top}/*/__init__.py")
+    ]
+    # What Pulumi alone imports.
+    packages.remove("infra.policy_pack")
+    assert [each for each in packages if each not in picture] == []
