@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from infra.run_settings import AlarmSettings
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import Table
@@ -66,4 +67,20 @@ def quota_warnings(tables: int, region: str) -> tuple[str, ...]:
         f"{tables} tables need {tables} EventBridge rules, and {region} gives an "
         f'account {_RULES} on its default bus; raise the quota "Number of rules" of '
         "Amazon EventBridge first",
+    )
+
+
+def alarm_warnings(alarms: AlarmSettings) -> tuple[str, ...]:
+    """Return what keeps a stack's alarms from being heard.
+
+    A warning and no error: somebody may watch the dashboard, or subscribe by hand.
+
+    Args:
+        alarms: Who is told.
+    """
+    if alarms.email or alarms.https:
+        return ()
+    return (
+        "nobody is told of alarms: name an address under aurora-sync:alarms, email or "
+        "https",
     )
