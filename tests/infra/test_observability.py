@@ -156,6 +156,21 @@ def test_logs_are_encrypted_and_end(graph):
         assert each.inputs["retentionInDays"] == 90
 
 
+@pytest.mark.parametrize(
+    ("wanted", "filtered"),
+    [("DEBUG", "DEBUG"), ("INFO", "INFO"), ("WARNING", "INFO"), ("ERROR", "INFO")],
+)
+def test_no_log_level_keeps_metrics_from_cloudwatch(settings, wanted, filtered):
+    settings["function"] = {"log_level": wanted}
+    functions = run(settings).of("aws:lambda/function")
+    assert len(functions) == 2
+    for function in functions:
+        logging = function.inputs["loggingConfig"]
+        assert logging["logFormat"] == "JSON"
+        assert logging["applicationLogLevel"] == filtered
+        assert function.inputs["environment"]["variables"]["SYNC_LOG_LEVEL"] == wanted
+
+
 def test_the_checker_is_outside_every_network_and_starts_by_the_clock(graph):
     function = graph.one("aws:lambda/function", "checker")
     assert "vpcConfig" not in function.inputs
@@ -239,6 +254,20 @@ def test_the_dashboard_shows_what_there_is_however_many_groups_there_are():
         if isinstance(first, dict):
             (name,) = re.findall(r'MetricName="(\w+)"', first["expression"])
             assert name in published
+
+
+def test_what_raises_an_alarm_can_be_seen_on_the_dashboard():
+    shown = {
+        name
+        for first, *more in lines(dashboard(watched("A"), "eu-west-1", []))
+        for name in (
+            re.findall(r'MetricName="(\w+)"', first["expression"])
+            if isinstance(first, dict)
+            else more[:1]
+        )
+    }
+    wanted = {alarm.metric for alarm in alarms(watched("A"))} - {"Checked"}
+    assert wanted | {"RunsFailed", "LateRows"} <= shown
 
 
 def test_no_two_widgets_lie_on_each_other():
