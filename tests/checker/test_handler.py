@@ -156,18 +156,19 @@ def test_it_asks_for_one_object_and_for_all_states():
 
 def test_its_log_level_holds_below_lambdas_own(monkeypatch):
     """Lambda filters by INFO, so that metrics pass."""
-    before = handler.logger.log_level
+    log = logging.getLogger(handler.logger.service)
+    before = log.level
     loud = msgspec.structs.replace(SETTINGS, log_level="ERROR")
     for name, value in {**loud.to_env(), "AWS_LAMBDA_LOG_LEVEL": "INFO"}.items():
         monkeypatch.setenv(name, value)
     handler._settings.cache_clear()
     try:
         handler._settings()
-        assert not handler.logger.isEnabledFor(logging.WARNING)
-        assert handler.logger.isEnabledFor(logging.ERROR)
+        assert not log.isEnabledFor(logging.WARNING)
+        assert log.isEnabledFor(logging.ERROR)
     finally:
         handler._settings.cache_clear()
-        logging.getLogger("aurora-sync").setLevel(before)
+        log.setLevel(before)
 
 
 def test_its_settings_travel_as_environment():
