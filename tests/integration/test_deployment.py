@@ -56,6 +56,10 @@ def source(sandbox: Sandbox) -> Iterator[None]:
     sandbox.write_config()
     contract_path(sandbox.config, SourceName.parse("public.orders")).unlink()
     sandbox.deploy()
+    # What the local part itself gives the role, at its beginning (aurora_s3.sql).
+    sandbox.aurora(
+        "GRANT PG_EXECUTE_SERVER_PROGRAM, PG_WRITE_SERVER_FILES " f"TO {EXPORTER_ROLE}"
+    )
 
 
 @pytest.fixture
@@ -176,7 +180,9 @@ def test_the_aurora_script_leaves_the_password_that_vault_has_made(
     # So that Vault must log in again, with what it knows.
     vault.write_data(f"database/reset/{connection}", data={})
     [role] = vault.list("database/roles")["data"]["keys"]
-    assert vault.read(f"database/creds/{role}")["data"]["username"]
+    lease = vault.read(f"database/creds/{role}")
+    assert lease["data"]["username"]
+    vault.sys.revoke_lease(lease["lease_id"])
 
 
 @pytest.mark.parametrize("wrong", [{"VAULT_TOKEN": "none"}, {"PATH": "/usr/bin:/bin"}])
