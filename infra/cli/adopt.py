@@ -72,6 +72,5 @@ def commands(names: Sequence[str], stack: str) -> Iterator[str]:
     for number, name in enumerate(names):
         key = shlex.quote(f"aurora-sync:adopt[{number}]")
         yield f"pulumi config set --path {key} {shlex.quote(name)} {there}"
-    yield f"aurora-sync plan {there}"
-    yield f"pulumi up {there}"
+    yield f".ci/pulumi up {shlex.quote(stack)}"
     yield f"pulumi config rm aurora-sync:adopt {there}"
