@@ -1,6 +1,7 @@
 """A plan with nothing but AWS at hand, as a workflow has it."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from infra.cli.cloud import CloudTarget
 from infra.planning import gather
-from infra.planning.model import Plan
+from infra.planning.model import Action, Plan, ResourceChange
+from infra.stack import StackSettings
 from runtime.contract.errors import SourceUnavailableError, WarehouseError
 from runtime.contract.loader import contract_path
+from runtime.contract.snowflake_names import SnowflakeObjects, target_columns
 from runtime.contract.specs import Table
 from runtime.ops.continued import continued
 from runtime.ops.invoke import FunctionError
@@ -70,3 +73,62 @@ def test_a_column_that_goes_is_refused_without_aurora_and_snowflake(
     found = planned(tmp_path, Table(spec=table.spec, contract=contract))
     assert [each.kind for each in found.tables[0].refusals] == ["drop-column"]
     assert "Snowflake, named DATABASE here" in found.unknown[0]
+
+
+class Warehouse:
+    """Answers with what stands in Snowflake."""
+
+    objects = SnowflakeObjects(database="DB", warehouse="", stack="dev")
+
+    def ask(self, statement: str) -> list[dict[str, str]]:
+        place = {"table_schema": "PUBLIC", "table_name": "ORDERS"}
+        columns = target_columns(make_table())
+        return [{**place, "column_name": column.name} for column in columns]
+
+    def pipes(self, schema: str) -> list[dict[str, str]]:
+        return []
+
+
+@pytest.fixture
+def standing(monkeypatch):
+    monkeypatch.setattr(Workflow, "warehouse", lambda self: nullcontext(Warehouse()))
+
+
+def seen(monkeypatch, action: Action) -> None:
+    kind = "snowflake:index/table:Table"
+    change = ResourceChange(action=action, type=kind, name="table-public.orders-target")
+    monkeypatch.setattr(gather, "preview", lambda stack: (change,))
+
+
+def test_a_target_that_stands_and_that_pulumi_would_make_is_refused(
+    tmp_path, monkeypatch, standing
+):
+    seen(monkeypatch, "create")
+    found = planned(tmp_path, make_table(), NotFound())
+    assert [each.kind for each in found.refused] == ["adopt"]
+
+
+def test_what_the_settings_take_over_is_not(tmp_path, monkeypatch, standing):
+    """Without Pulumi at hand they alone tell."""
+    monkeypatch.setattr(gather, "preview", lambda stack: None)
+    kept = msgspec.structs.replace(
+        StackSettings.from_file("dev"), adopt=("public.orders",)
+    )
+    monkeypatch.setattr(StackSettings, "from_file", lambda stack: kept)
+    found = planned(tmp_path, make_table(), NotFound())
+    assert found.refused == ()
+    assert "is taken over with its rows" in found.tables[0].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "kinds"), [("replace", ["target"]), ("delete", ["removed-table"])]
+)
+def test_a_target_that_the_preview_would_lose_is_refused(
+    tmp_path, monkeypatch, action, kinds
+):
+    served(monkeypatch, package(tmp_path, config()))
+    seen(monkeypatch, action)
+    found = planned(tmp_path, make_table())
+    assert [(each.kind, each.table) for each in found.refused] == [
+        (kind, "public.orders") for kind in kinds
+    ]
