@@ -54,6 +54,23 @@ def _unsafe(
                 )
 
 
+def adopt_warnings(
+    names: tuple[str, ...], tables: tuple[Table, ...]
+) -> tuple[str, ...]:
+    """Return which tables are to be taken over and are not there.
+
+    Args:
+        names: The setting `adopt`.
+        tables: All tables of the config.
+    """
+    known = {table.contract.table for table in tables}
+    return tuple(
+        f"aurora-sync:adopt names {name}, which the config does not have; take it out"
+        for name in names
+        if name not in known
+    )
+
+
 def quota_warnings(tables: int, region: str) -> tuple[str, ...]:
     """Return what an account as AWS gives it out does not allow.
 

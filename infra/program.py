@@ -27,7 +27,12 @@ from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandin
 from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
 from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
 from infra.components.vault_access import VaultAccess, VaultAccessArgs
-from infra.preflight import alarm_warnings, check_names, quota_warnings
+from infra.preflight import (
+    adopt_warnings,
+    alarm_warnings,
+    check_names,
+    quota_warnings,
+)
 from infra.providers import Providers
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError
@@ -69,6 +74,7 @@ def deploy() -> None:
     for warning in (
         *quota_warnings(len(tables), settings.aws.region),
         *alarm_warnings(settings.alarms),
+        *adopt_warnings(settings.adopt, tables),
     ):
         pulumi.log.warn(warning)
     providers = Providers(settings)

@@ -22,6 +22,7 @@ from infra.stack_settings import (
     AuroraSettings,
     AwsSettings,
     NetworkSettings,
+    PlainSettings,
     SnowflakeSettings,
     VaultSettings,
 )
@@ -67,6 +68,8 @@ class StackSettings(Struct, frozen=True, kw_only=True):
         tags: Tags of every AWS resource, beside those that name project and stack.
         deletion_protection: True keeps what holds data when its resource goes; false
             lets `pulumi destroy` empty and remove the whole stack.
+        adopt: Source tables whose targets stand in Snowflake, and which the next
+            deployment takes over.
     """
 
     stack: str
@@ -81,6 +84,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     bundle: str = "build/exporter.zip"
     tags: dict[str, str] = field(default_factory=dict)
     deletion_protection: bool = True
+    adopt: tuple[str, ...] = ()
 
     @classmethod
     def from_pulumi(cls) -> "StackSettings":
@@ -143,7 +147,7 @@ class StackSettings(Struct, frozen=True, kw_only=True):
             if group is not None and not wrong:
                 found[key] = group
         problems.extend(stack_problems(found, f"{where}: {PROJECT}"))
-        rest = convert(values, _Rest, where, problems)
+        rest = convert(values, PlainSettings, where, problems)
         if rest is not None:
             problems.extend(tag_problems(rest.tags, f"{where}: {PROJECT}:tags"))
         if problems or rest is None or known is None:
@@ -250,23 +254,6 @@ class StackSettings(Struct, frozen=True, kw_only=True):
     def bundle_path(self) -> Path:
         """Where the function's zip stands."""
         return ROOT / self.bundle
-
-
-# A list or an object instead of a path arrives as its JSON.
-_Path = Annotated[str, Meta(pattern=r"(?s)^(?![\[{\s]).*\S\Z")]
-
-
-class _Rest(Struct, frozen=True, kw_only=True):
-    sync_config: Annotated[_Path, Meta(description="path of sync_config.json")] = (
-        "config/sync_config.json"
-    )
-    bundle: Annotated[_Path, Meta(description="path of the function's zip")] = (
-        "build/exporter.zip"
-    )
-    tags: Annotated[
-        dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
-    ] = field(default_factory=dict)
-    deletion_protection: Annotated[bool, Meta(description="true or false")] = True
 
 
 def _mine(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ secrets stand in Vault, and a setting says under which name.
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from infra.setting_types import (
     GroupId,
@@ -230,3 +230,29 @@ class SnowflakeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
             description="8 to 128 characters that Snowflake must present to AWS",
         ),
     ]
+
+
+# A list or an object instead of a path arrives as its JSON.
+_Path = Annotated[str, Meta(pattern=r"(?s)^(?![\[{\s]).*\S\Z")]
+
+
+class PlainSettings(Struct, frozen=True, kw_only=True):
+    """Settings that stand alone, without a group."""
+
+    sync_config: Annotated[_Path, Meta(description="path of sync_config.json")] = (
+        "config/sync_config.json"
+    )
+    bundle: Annotated[_Path, Meta(description="path of the function's zip")] = (
+        "build/exporter.zip"
+    )
+    tags: Annotated[
+        dict[str, str], Meta(max_length=40, description="at most 40 names with texts")
+    ] = field(default_factory=dict)
+    deletion_protection: Annotated[bool, Meta(description="true or false")] = True
+    adopt: Annotated[
+        tuple[Text, ...],
+        Meta(
+            description="source tables whose targets stand in Snowflake without being "
+            "in the state, for one deployment"
+        ),
+    ] = ()

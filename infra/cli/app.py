@@ -4,6 +4,7 @@ import typer
 
 from infra.cli import explain, local, tables
 from infra.cli.admin import admin
+from infra.cli.adopt import adopt
 from infra.cli.approvals import accept_source, approve_deletes
 from infra.cli.backfill import backfill
 from infra.cli.demo.command import demo
@@ -31,6 +32,7 @@ app.add_typer(local.app)
 app.add_typer(tables.contract_app)
 app.add_typer(tables.table_app)
 app.command()(plan)
+app.command()(adopt)
 app.command()(tables.sync)
 app.command()(status)
 app.command()(watch)

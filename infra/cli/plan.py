@@ -74,7 +74,7 @@ def lines(plan: Any) -> Iterator[str]:
         yield "nothing changes"
     elif plan.refused:
         count = output.plural(len(plan.refused), "change")
-        yield f"{count} would lose data: mend, or say --allow KIND[:TABLE]"
+        yield f"{count} would lose data or fail: mend, or say --allow KIND[:TABLE]"
 
 
 def _refusals(plan: Any) -> list[Any]:

@@ -55,6 +55,11 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         self._name = name
         self._wanted = args.settings.snowflake
         self._protected = args.settings.deletion_protection
+        self._adopted = {
+            table.spec.target[0]
+            for table in args.tables
+            if table.contract.table in args.settings.adopt
+        }
         self._child = pulumi.ResourceOptions(parent=self)
         self._granted: list[pulumi.Output[str]] = []
         # The PUBLIC schema that comes with a database has no managed access.
@@ -98,6 +103,13 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         return role
 
     def _schema(self, schema: str, *, transient: bool = False) -> snowflake.Schema:
+        """A schema; that of a target that is taken over stands as well.
+
+        Where it is in the state under the very id, Pulumi imports nothing.
+        Source: https://www.pulumi.com/docs/iac/concepts/resources/options/import/ and
+        https://www.pulumi.com/registry/packages/snowflake/api-docs/schema/#import
+        """
+        own = f'"{self._wanted.database}"."{schema}"'
         return snowflake.Schema(
             f"{self._name}-schema-{schema}",
             database=self._database.name,
@@ -105,7 +117,9 @@ class SnowflakeFoundation(pulumi.ComponentResource):
             is_transient="true" if transient else "false",
             with_managed_access="true",
             opts=pulumi.ResourceOptions(
-                parent=self, retain_on_delete=self._protected and not transient
+                parent=self,
+                retain_on_delete=self._protected and not transient,
+                import_=own if schema in self._adopted else None,
             ),
         )
 

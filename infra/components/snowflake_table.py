@@ -8,6 +8,17 @@ import pulumi_snowflake as snowflake
 from runtime.contract.snowflake_names import SnowflakeColumn
 
 
+def table_id(place: tuple[str, str, str]) -> str:
+    """Return the provider's id of a table, by which one that stands is imported.
+
+    Source: https://www.pulumi.com/registry/packages/snowflake/api-docs/table/#import
+
+    Args:
+        place: Database, schema and table as stored.
+    """
+    return "|".join(place)
+
+
 def made_table(
     name: str,
     place: tuple[str, str, str],

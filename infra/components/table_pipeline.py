@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_snowflake as snowflake
 
-from infra.components.snowflake_table import made_table
+from infra.components.snowflake_table import made_table, table_id
 from infra.stack import StackSettings
 from runtime.contract.names import quote_snowflake_column, snowflake_name
 from runtime.contract.snowflake_names import (
@@ -126,16 +126,26 @@ class TablePipeline(pulumi.ComponentResource):
         )
 
     def _target(self) -> snowflake.Table:
-        """The target; it stays when its entry leaves the config."""
+        """The target; it stays when its entry leaves the config.
+
+        What people may set on it is theirs: with an import Pulumi learns of it, and
+        would take it back.
+        """
+        place = (self._objects.database, *self._table.spec.target)
+        known = self._table.contract.table in self._args.settings.adopt
         by_name = {c.name: c for _, c in self._table.contract.live}
         clustering = [by_name[name].target for name in self._table.spec.clustering]
         return made_table(
             f"{self._name}-target",
-            (self._objects.database, *self._table.spec.target),
+            place,
             target_columns(self._table),
             pulumi.ResourceOptions(
                 parent=self,
                 retain_on_delete=self._args.settings.deletion_protection,
+                ignore_changes=[
+                    *("changeTracking", "comment", "dataRetentionTimeInDays")
+                ],
+                import_=table_id(place) if known else None,
             ),
             cluster_by=[quote_snowflake_column(name) for name in clustering] or None,
         )

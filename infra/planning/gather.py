@@ -1,12 +1,13 @@
 """Puts a plan together from what is deployed and what would be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from infra import bundle
 from infra.local.adapter.record import resources
+from infra.local.adapter.retained import TABLE, retained
 from infra.local.parts import LocalStack
 from infra.planning import tables
 from infra.planning.deployed import Deployed, deployed
@@ -14,8 +15,10 @@ from infra.planning.local_program import planned
 from infra.planning.model import Backfill, Plan, ResourceChange, TablePlan
 from infra.planning.preview import preview
 from infra.planning.resources import compare, resource_refusals
-from infra.planning.standing import changed_by_hand
-from runtime.contract.errors import SyncError
+from infra.planning.standing import Place, changed_by_hand, standing_columns
+from infra.planning.targets import Targets
+from infra.stack import StackSettings
+from runtime.contract.errors import ConfigError, SyncError
 from runtime.contract.loader import load_tables
 from runtime.contract.names import SourceName
 from runtime.contract.records import LedgerState, fingerprint
@@ -58,15 +61,29 @@ def plan_of(site: Site, config: Path, stack: str, local: LocalStack | None) -> P
     if local is not None:
         standing = {(one.type, one.name): one for one in resources(local.dir)}
         now = planned(local, config, standing)
+        changes: tuple[ResourceChange, ...] | None
         changes = compare(standing, now, new_code=new_code)
     else:
         changes = _previewed(stack, unknown)
+    targets = Targets(
+        objects=objects,
+        changes=changes,
+        columns=_columns((*old, *new), site),
+        unknown=_retained(objects, local) if local else None,
+        adopted=() if local else _adopted(stack),
+    )
+    found = _with_targets(found, old, new, targets)
+    told = [
+        SourceName.parse(each.table).slug
+        for each in found
+        if any(one.kind == "target" for one in each.refusals)
+    ]
     return Plan(
         stack=stack,
         tables=found,
-        resources=changes,
+        resources=changes or (),
         unknown=tuple(unknown),
-        refusals=resource_refusals(changes),
+        refusals=resource_refusals(changes or (), told),
     )
 
 
@@ -79,15 +96,54 @@ def _objects(site: Site, stack: str, unknown: list[str]) -> SnowflakeObjects:
         return SnowflakeObjects(database="DATABASE", warehouse="", stack=stack)
 
 
-def _previewed(stack: str, unknown: list[str]) -> tuple[ResourceChange, ...]:
+def _columns(
+    all_tables: Sequence[Table], site: Site
+) -> Mapping[Place, set[str]] | None:
+    """Return what stands; that Snowflake does not answer has been told."""
+    try:
+        with site.warehouse() as warehouse:
+            return standing_columns(all_tables, warehouse)
+    except SyncError:
+        return None
+
+
+def _retained(objects: SnowflakeObjects, local: LocalStack) -> Callable[[Place], bool]:
+    known = retained(local)
+
+    def stands(place: Place) -> bool:
+        parts = (objects.database, *place)
+        return (TABLE, ".".join(f'"{part}"' for part in parts)) in known
+
+    return stands
+
+
+def _adopted(stack: str) -> tuple[str, ...]:
+    try:
+        return StackSettings.from_file(stack).adopt
+    except ConfigError:
+        return ()
+
+
+def _with_targets(
+    found: Sequence[TablePlan],
+    old: Sequence[Table],
+    new: Sequence[Table],
+    targets: Targets,
+) -> tuple[TablePlan, ...]:
+    was, now = ({t.contract.table: t for t in tables} for tables in (old, new))
+    return tuple(
+        targets.told(each, was.get(each.table), now.get(each.table)) for each in found
+    )
+
+
+def _previewed(stack: str, unknown: list[str]) -> tuple[ResourceChange, ...] | None:
     try:
         changes = preview(stack)
     except SyncError as error:
         unknown.append(f"resources outside the tables: {error}")
-        return ()
+        return None
     if changes is None:
         unknown.append(_CLI.format(stack=stack))
-        return ()
     return changes
 
 

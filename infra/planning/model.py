@@ -10,6 +10,7 @@ from runtime.contract.errors import ConfigError
 from runtime.ops.costs import Reckoning
 
 Kind = Literal[
+    "adopt",
     "bucket",
     "column-returns",
     "column-type",
@@ -20,16 +21,17 @@ Kind = Literal[
     "ledger",
     "mode",
     "primary-key",
+    "removed-table",
     "target",
     "watermark",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 Change = Literal["new", "changed", "removed", "unchanged"]
-Action = Literal["create", "update", "replace", "delete", "leave"]
+Action = Literal["create", "update", "replace", "delete", "leave", "import"]
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """What would lose data, or leave it behind, unless somebody says so.
+    """What would lose data, leave it behind or fail, unless somebody says so.
 
     Attributes:
         kind: What sort of loss; `--allow` names it.
@@ -90,7 +92,8 @@ class ResourceChange(Struct, frozen=True, kw_only=True):
     """What becomes of one resource of the program.
 
     Attributes:
-        action: What Pulumi would do; `leave` when it only forgets what stays.
+        action: What Pulumi would do; `leave` when it only forgets what stays, `import`
+            when it takes over what stands.
         type: Its type's token.
         name: Its logical name.
         keys: Inputs that change; of an update or a replacement.

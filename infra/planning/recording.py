@@ -10,6 +10,7 @@ import pulumi
 from pulumi.runtime.mocks import MockMonitor, Mocks
 
 from infra.local.adapter.hosting import hosted
+from infra.local.adapter.record import options_of
 from infra.stack import PROJECT
 
 
@@ -21,6 +22,8 @@ class Registered:
         inputs: What the program set, in the provider's spelling, secrets marked.
         options: What the registration asked of the engine.
         needs: URNs of the resources it waits for.
+        import_id: The provider's id of what stands and is taken over; or empty.
+        ignored: Inputs whose changes are left alone.
     """
 
     urn: str
@@ -32,6 +35,8 @@ class Registered:
     inputs: dict[str, Any]
     options: frozenset[str]
     needs: frozenset[str]
+    import_id: str = ""
+    ignored: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +85,6 @@ class _Monitor(MockMonitor):
         if request.type == "pulumi:pulumi:Stack":
             return answer
         inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
-        chosen = {
-            "protect": request.protect,
-            "retain_on_delete": request.retainOnDelete,
-            "delete_before_replace": request.deleteBeforeReplace,
-        }
         with self._lock:
             self._recording.resources.append(
                 Registered(
@@ -95,8 +95,10 @@ class _Monitor(MockMonitor):
                     parent=request.parent,
                     custom=request.custom,
                     inputs=inputs,
-                    options=frozenset(key for key, wanted in chosen.items() if wanted),
+                    options=frozenset(options_of(request)),
                     needs=frozenset(request.dependencies),
+                    import_id=request.importId,
+                    ignored=frozenset(request.ignoreChanges),
                 )
             )
         return answer

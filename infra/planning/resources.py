@@ -1,18 +1,20 @@
 """Resources as they stand beside those that the program would register."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.local.adapter.cloud import UNKNOWN, shown
-from infra.local.adapter.record import Resource
+from infra.local.adapter.record import RETAINED, Resource
 from infra.planning.model import Action, Kind, Refusal, ResourceChange
 from infra.planning.recording import Recording, Registered
+from infra.planning.targets import PREFIX, TARGET
 from runtime.contract.errors import SyncError
 
 # What tells a resource from another one: with another name it is another one. Of its
 # other inputs the provider decides, which only a preview asks.
 _IDENTITY = frozenset({"name", "bucket", "database", "schema", "hashKey", "rangeKey"})
+_TABLE = "snowflake:index/table:Table"
 # What holds data, by the kind of loss.
 _HOLDING: dict[str, Kind] = {
     "aws:s3/bucket:Bucket": "bucket",
@@ -20,13 +22,13 @@ _HOLDING: dict[str, Kind] = {
     "aws:kms/key:Key": "key",
     "snowflake:index/database:Database": "database",
     "snowflake:index/schema:Schema": "database",
-    "snowflake:index/table:Table": "database",
+    _TABLE: "database",
 }
-_TABLE = "table-"
 # A path, which says nothing of what is in the bundle.
 _CODE = "code"
 _FUNCTION = "aws:lambda/function:Function"
-_TARGET = ("snowflake:index/table:Table", "-target")
+# What its provider renames in place.
+_PLACES = {_TABLE: _IDENTITY - {"name"}}
 _OPS: dict[str, Action] = {
     "create": "create",
     "update": "update",
@@ -34,6 +36,8 @@ _OPS: dict[str, Action] = {
     "replace": "replace",
     "create-replacement": "replace",
     "delete-replaced": "replace",
+    "import": "import",
+    "import-replacement": "replace",
 }
 
 
@@ -60,8 +64,12 @@ def compare(
     ]
     kept = {(each.type, each.name) for each in wanted}
     gone = [
-        ResourceChange(action=_end(kind, name), type=kind, name=name)
-        for kind, name in sorted(standing)
+        ResourceChange(
+            action="leave" if RETAINED in one.options else "delete",
+            type=kind,
+            name=name,
+        )
+        for (kind, name), one in sorted(standing.items(), key=lambda item: item[0])
         if (kind, name) not in kept and not kind.startswith("pulumi:")
     ]
     return (*(each for each in changes if each is not None), *gone)
@@ -71,23 +79,19 @@ def _is_real(each: Registered) -> bool:
     return each.custom and not each.type.startswith("pulumi:")
 
 
-def _end(kind: str, name: str) -> Action:
-    """Targets of tables are retained when they leave the program."""
-    retained = kind == _TARGET[0] and name.startswith(_TABLE)
-    return "leave" if retained and name.endswith(_TARGET[1]) else "delete"
-
-
 def _change(
     before: Resource | None, now: Registered, new_code: bool
 ) -> ResourceChange | None:
     if before is None:
-        return ResourceChange(action="create", type=now.type, name=now.name)
+        action: Action = "import" if now.import_id else "create"
+        return ResourceChange(action=action, type=now.type, name=now.name)
     keys = tuple(_differing(before.inputs, shown(now.inputs)))
     if new_code and now.type == _FUNCTION:
         keys = (_CODE, *keys)
     if not keys:
         return None
-    action: Action = "replace" if _IDENTITY & set(keys) else "update"
+    named = _PLACES.get(now.type, _IDENTITY)
+    action = "replace" if named & set(keys) else "update"
     return ResourceChange(action=action, type=now.type, name=now.name, keys=keys)
 
 
@@ -144,29 +148,67 @@ def _step(step: Mapping[str, Any]) -> ResourceChange | None:
         return None
     reasons = step.get("replaceReasons") or step.get("diffReasons") or ()
     keys = tuple(str(each) for each in reasons)
-    action = _end(kind, name) if op == "delete" else _OPS[op]
+    action = _OPS[op]
+    if op == "delete" and (step.get("oldState") or {}).get("retainOnDelete"):
+        action = "leave"
     return ResourceChange(action=action, type=kind, name=name, keys=keys)
 
 
-def resource_refusals(changes: Sequence[ResourceChange]) -> tuple[Refusal, ...]:
-    """Find what holds data of the whole stack and would go or be made anew.
+def resource_refusals(
+    changes: Sequence[ResourceChange], told: Collection[str] = ()
+) -> tuple[Refusal, ...]:
+    """Find what holds data and would go or be made anew.
 
     Args:
-        changes: What changes; tables' own resources are judged with their tables.
+        changes: What changes; what moves a table's rows on is judged with the table.
+        told: Slugs of tables whose target was judged to be another one already.
     """
-    return tuple(
-        Refusal(
-            kind=_HOLDING[each.type],
-            table="",
-            fact=f"{each.type.rpartition(':')[2]} {each.name} would "
-            + ("be deleted" if each.action == "delete" else "be another one")
-            + (f" ({', '.join(each.keys)})" if each.keys else "")
-            + ": what it holds stays behind or is lost",
-            remedy="set back what names it (the stack's name, account, region or "
-            "database); to move, deploy a second stack and let it load",
+    lost = [each for each in changes if each.action in ("replace", "delete")]
+    found = []
+    for each in lost:
+        if each.type == _TABLE and each.name.startswith(PREFIX):
+            name = each.name.removeprefix(PREFIX).removesuffix(TARGET)
+            if each.name.endswith(TARGET) and name not in told:
+                found.append(_of_target(each, name))
+        elif each.type in _HOLDING:
+            found.append(_of_stack(each))
+    return tuple(found)
+
+
+def _of_target(change: ResourceChange, table: str) -> Refusal:
+    if change.action == "delete":
+        return Refusal(
+            kind="removed-table",
+            table=table,
+            fact="its target would be dropped with all rows: the stack stands with "
+            "deletion_protection: false",
+            remedy="set deletion_protection: true and deploy before the entry goes; or "
+            "clone the target (CREATE TABLE … CLONE) and allow it",
         )
-        for each in changes
-        if each.action in ("replace", "delete")
-        and each.type in _HOLDING
-        and not each.name.startswith(_TABLE)
+    return Refusal(
+        kind="target",
+        table=table,
+        fact=f"the target would be made anew{_because(change)}: its rows stay behind, "
+        "or go",
+        remedy="set back what names it; or allow it and run `aurora-sync backfill "
+        f"{table}` after the deployment",
     )
+
+
+def _of_stack(change: ResourceChange) -> Refusal:
+    fact = "be deleted with what it holds"
+    if change.action == "replace":
+        fact = (
+            f"be another one{_because(change)}: what it holds stays behind or is lost"
+        )
+    return Refusal(
+        kind=_HOLDING[change.type],
+        table="",
+        fact=f"{change.type.rpartition(':')[2]} {change.name} would {fact}",
+        remedy="set back what names it (the stack's name, account, region or "
+        "database); to move, deploy a second stack and let it load",
+    )
+
+
+def _because(change: ResourceChange) -> str:
+    return f" ({', '.join(change.keys)})" if change.keys else ""

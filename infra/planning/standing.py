@@ -31,7 +31,7 @@ def changed_by_hand(
     """
     if not tables:
         return {}
-    columns = _columns(tables, warehouse)
+    columns = standing_columns(tables, warehouse)
     pipes = {row["name"] for row in warehouse.pipes(LANDING)}
     return {
         table.contract.table: tuple(_told(table, warehouse, columns, pipes))
@@ -39,7 +39,18 @@ def changed_by_hand(
     }
 
 
-def _columns(tables: Sequence[Table], warehouse: Warehouse) -> Mapping[Place, set[str]]:
+def standing_columns(
+    tables: Sequence[Table], warehouse: Warehouse
+) -> Mapping[Place, set[str]]:
+    """Return the columns of what stands in the tables' schemas, by schema and table.
+
+    Args:
+        tables: The tables.
+        warehouse: Where they land.
+
+    Raises:
+        WarehouseError: When Snowflake refuses or does not answer.
+    """
     schemas = sorted({LANDING, *(table.spec.target[0] for table in tables)})
     rows: list[dict[str, Any]] = warehouse.ask(
         "SELECT table_schema, table_name, column_name "

@@ -82,10 +82,6 @@ def _removed(table: Table, objects: SnowflakeObjects) -> TablePlan:
             f"task {_landing(objects, objects.task(table))}: goes",
         ),
         notes=(
-            f"stays: {target} with its rows and grants, the files and manifests in "
-            "S3, the receipts in Snowflake and the state in the ledger; back in the "
-            "config, the table goes on from there, and the sweep brings what had "
-            "not been merged",
             f"to drop its data as well, by hand: DROP TABLE {target}; and the objects "
             f"below {keys.exports} and {keys.manifests} of the bucket",
         ),
@@ -135,10 +131,21 @@ def _statements(old: Table, new: Table, objects: SnowflakeObjects) -> Iterator[s
     elif any(kept):
         yield f"{'DROP' if kept[0] else 'CREATE'} TABLE {keys}"
     target = objects.qualified(*new.spec.target)
-    if old.spec.target != new.spec.target:
+    if _moves(old, new):
         yield f"CREATE TABLE {target}"
         return
+    if old.spec.target != new.spec.target:
+        yield f"ALTER TABLE {objects.qualified(*old.spec.target)} RENAME TO {target}"
     yield from _altered(target, target_columns(old), target_columns(new))
+
+
+def _moves(old: Table, new: Table) -> bool:
+    """Whether the target would be another one: its provider renames in its schema only.
+
+    Source: https://github.com/snowflakedb/terraform-provider-snowflake,
+    pkg/resources/table.go
+    """
+    return old.spec.target[0] != new.spec.target[0]
 
 
 def _altered(table: str, old: Columns, new: Columns) -> Iterator[str]:
@@ -236,13 +243,18 @@ def _notes(old: Table, new: Table, refusals: Sequence[Refusal]) -> Iterator[str]
             "ignore": "stay in the target",
         }
         yield f"rows that where no longer takes {stays[new.spec.deletes]}"
+    if old.spec.target != new.spec.target and not _moves(old, new):
+        yield (
+            f"its rows and grants go along to {new.spec.target[1]}; views and queries "
+            f"of {old.spec.target[1]} have to follow"
+        )
     if old.spec.deletes == "reconcile" != new.spec.deletes:
         yield "rows deleted in Aurora are no longer found by comparing keys"
 
 
 def _spec_refusals(old: Table, new: Table) -> Iterator[Refusal]:
     was, now, name = old.spec, new.spec, new.contract.table
-    if was.target != now.target:
+    if _moves(old, new):
         places = [".".join(spec.target) for spec in (was, now)]
         yield Refusal(
             kind="target",
@@ -250,8 +262,8 @@ def _spec_refusals(old: Table, new: Table) -> Iterator[Refusal]:
             fact=f"the target would be {places[1]}: {places[0]} stays behind with its "
             "rows, which nobody updates any more, and only rows that change come to "
             "the new one",
-            remedy="rename the table in Snowflake and in Pulumi's state, or allow it "
-            f"and run `aurora-sync backfill {name}` after the deployment",
+            remedy="set target_schema back; or allow it and run `aurora-sync backfill "
+            f"{name}` after the deployment",
         )
     if was.key != now.key:
         yield Refusal(

@@ -71,7 +71,7 @@ def test_refusals_say_how_to_go_on():
     assert told(tables=(table,))[1:] == [
         "refused (target): public.a: f; r",
         "allowed (target): public.b: f; r",
-        "1 change would lose data: mend, or say --allow KIND[:TABLE]",
+        "1 change would lose data or fail: mend, or say --allow KIND[:TABLE]",
     ]
 
 

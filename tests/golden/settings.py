@@ -15,6 +15,8 @@ from tests.golden.costs import replaced
 _PLAIN = {
     "sync_config": "path of `sync_config.json`, from the project's folder",
     "bundle": "path of the function's zip, from the project's folder",
+    "adopt": "source tables whose targets stand in Snowflake and are taken over; "
+    "for one deployment, see [below](#a-table-comes-back)",
     "tags": "at most 40 names with texts; tags of every AWS resource",
 }
 _KINDS = {"StrType": "text", "IntType": "number", "BoolType": "true or false"}

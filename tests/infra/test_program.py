@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 
+import pulumi
 import pytest
 
 from infra.components.vault_access import REVOCATION
@@ -418,6 +419,45 @@ def test_what_holds_data_outlives_a_mistake(graph):
     assert ledger["deletionProtectionEnabled"] is True
     assert ledger["pointInTimeRecovery"] == {"enabled": True}
     assert ledger["serverSideEncryption"]["enabled"] is True
+
+
+def test_what_stands_already_is_imported_where_the_stack_says_so(settings):
+    kinds = ("snowflake:index/table", "snowflake:index/schema")
+
+    def imported(graph):
+        return {
+            each.name: each.import_id
+            for kind in kinds
+            for each in graph.of(kind)
+            if each.import_id
+        }
+
+    assert imported(run(settings)) == {}
+    [name, *_] = TABLES
+    found = imported(run(settings | {"adopt": [name]}))
+    target = f"SHOP_DEV|PUBLIC|{name.rpartition('.')[2].upper()}"
+    assert found == {
+        f"table-{name}-target": target,
+        "snowflake-schema-PUBLIC": '"SHOP_DEV"."PUBLIC"',
+    }
+
+
+def test_what_people_set_on_a_target_is_left_to_them(graph):
+    """An import reads it, and the update after it would take it back."""
+    for name in TABLES:
+        [target] = graph.of("snowflake:index/table", f"table-{name}-target")
+        assert target.ignored == {
+            *("changeTracking", "comment", "dataRetentionTimeInDays")
+        }
+
+
+def test_a_table_to_adopt_that_the_config_lacks_is_told(settings, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", told.append)
+    run(settings | {"adopt": ["public.nothing"]})
+    assert [text.partition(" names ")[2] for text in told] == [
+        "public.nothing, which the config does not have; take it out"
+    ]
 
 
 def test_the_bucket_is_private_versioned_and_encrypted_by_default(graph):

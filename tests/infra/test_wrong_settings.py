@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from infra import stack_consistency, stack_rules, stack_settings
-from infra.stack import PROJECT, StackSettings, _Rest
+from infra.stack import PROJECT, StackSettings
 from tests.infra.recording import example_settings, run_recording
 from tests.infra.wrong_settings import CONTRADICTIONS, ONLY_TYPES, WRONG, Field
 
@@ -31,7 +31,7 @@ def fields() -> Iterator[tuple[Field, msgspec.structs.FieldInfo]]:
                 yield (item.name, inner.name), inner
     for inner in msgspec.structs.fields(stack_settings.Peer):
         yield ("network", "peers", inner.name), inner
-    for inner in msgspec.structs.fields(_Rest):
+    for inner in msgspec.structs.fields(stack_settings.PlainSettings):
         yield (inner.name,), inner
 
 

@@ -122,6 +122,7 @@ WRONG: dict[Field, list[Any]] = {
         *({"a": "b" * 257}, {"a": "b\n"}, {"a?": "b"}),
         {f"t{number}": "x" for number in range(41)},
     ],
+    ("adopt",): [[""], ["public.orders", " public.items"]],
 }
 # These take both values of their type, so that only another type can be wrong.
 ONLY_TYPES = {

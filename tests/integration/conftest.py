@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli.app import app
 from infra.local import aws, postgres, stack
 from infra.local.parts import LocalStack
 from infra.local.snowflake.part import connect
@@ -71,6 +73,13 @@ class Sandbox:
 
     def deploy(self) -> stack.Report:
         return stack.deploy(self.folder, self.config)
+
+    def adopt(self, *tables: Table) -> None:
+        """Let the next deployment take over the tables' targets, as operators do."""
+        names = [table.spec.table_name for table in tables]
+        where = ["--dir", str(self.folder), "--config", str(self.config)]
+        result = CliRunner().invoke(app, ["adopt", *names, *where])
+        assert result.exit_code == 0, (result.stdout, result.stderr)
 
     def table(self, ddl: str, **keys: Any) -> Table:
         """Make a table of its own for a test, and deploy it.

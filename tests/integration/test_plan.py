@@ -2,14 +2,17 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import msgspec
+import pytest
 from typer.testing import CliRunner
 
 from infra.cli.app import app
 from infra.local import postgres
-from infra.local.adapter.record import resources
+from infra.local.adapter.record import resources, write
+from infra.local.parts import LocalError
 from runtime.contract.loader import load_tables
 from runtime.contract.names import SourceName
 from runtime.contract.snowflake_pipes import pipe_name
@@ -128,15 +131,64 @@ def test_a_plan_is_what_the_deployment_does(sandbox):
     assert {name for _, name in before - names(sandbox)} == gone
 
     # What would leave data behind is refused, until somebody says so.
-    moved = changed(grown, target_table="elsewhere")
+    moved = changed(grown, target_schema="elsewhere")
     sandbox.write_config(moved, *sandbox.tables[1:])
     kept = planned(sandbox, "--allow", f"target:{moved.spec.table_name}")
     assert {each["change"] for each in kept["tables"]} == {"changed", "unchanged"}
     told = planned_text(sandbox, status=1)
-    assert (
-        "refused (target): public.grows: the target would be PUBLIC.ELSEWHERE" in told
-    )
+    assert "refused (target): public.grows: the target would be ELSEWHERE.GROWS" in told
     assert "unchanged: 1 table" in told
+
+
+def test_another_name_takes_the_rows_and_what_leaves_a_schema_comes_back(sandbox):
+    [table] = made(sandbox, "renamed")
+    sandbox.write_config(changed(table, target_schema="sales"))
+    sandbox.deploy()
+    sandbox.aurora("INSERT INTO public.renamed SELECT g FROM generate_series(1, 9) g")
+    sandbox.sync(table)
+    other = changed(table, target_schema="sales", target_table="other")
+    sandbox.write_config(other)
+    [one] = planned(sandbox)["tables"]
+    assert one["statements"] == [
+        "ALTER TABLE ANALYTICS.SALES.RENAMED RENAME TO ANALYTICS.SALES.OTHER"
+    ]
+    sandbox.deploy()
+    rows = "SELECT COUNT(*), COUNT(DISTINCT id) FROM ANALYTICS.SALES.OTHER"
+    assert sandbox.snowflake(rows) == [(9, 9)]
+    sandbox.aurora("INSERT INTO public.renamed VALUES (10)")
+    sandbox.sync(table)
+    assert sandbox.snowflake(rows) == [(10, 10)]
+
+    # Its schema stays as well when the last table leaves it, and nothing is refused.
+    sandbox.write_config()
+    leaves = {each["name"]: each["action"] for each in planned(sandbox)["resources"]}
+    assert leaves["snowflake-schema-SALES"] == "leave"
+    assert leaves["table-public.renamed-target"] == "leave"
+    sandbox.deploy()
+    sandbox.write_config(other)
+    with pytest.raises(LocalError, match="already exists.*aurora-sync adopt"):
+        sandbox.deploy()
+    sandbox.adopt(other)
+    [one] = planned(sandbox)["tables"]
+    assert "CREATE TABLE ANALYTICS.SALES.OTHER" not in one["statements"]
+    sandbox.deploy()
+    sandbox.aurora("INSERT INTO public.renamed VALUES (11)")
+    sandbox.sync(table)
+    assert sandbox.snowflake(rows) == [(11, 11)]
+
+
+def test_a_target_without_protection_is_not_said_to_stay(sandbox):
+    """As a stack with `deletion_protection: false` has it in its record."""
+    [table] = made(sandbox, "unkept")
+    sandbox.write_config(table)
+    sandbox.deploy()
+    standing = [replace(each, options=()) for each in resources(sandbox.folder)]
+    write(sandbox.folder, standing)
+    sandbox.write_config()
+    found = planned(sandbox, status=1)
+    kinds = {(one["kind"], one["table"]) for one in found["refusals"]}
+    assert ("removed-table", "public.unkept") in kinds
+    assert "DROP TABLE ANALYTICS.PUBLIC.UNKEPT" in found["tables"][0]["statements"]
 
 
 def test_sizes_are_of_all_partitions_and_rows_unknown_before_an_analyze(sandbox):

@@ -1,5 +1,6 @@
 """What an operator changes while all write: afterwards both sides are the same."""
 
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -8,9 +9,12 @@ from typing import Any
 
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
+from infra.cli.app import app
 from infra.local import postgres
 from infra.local.adapter.landscape import VAULT_ADMIN
+from infra.local.parts import LocalError
 from infra.local.snowflake.part import connect as connect_snowflake
 from infra.local.vault import vault_client
 from runtime.contract.loader import load_tables
@@ -224,7 +228,10 @@ def test_a_column_is_added_while_files_of_the_old_contract_wait(play: Play) -> N
 
 
 def test_a_table_leaves_the_config_and_comes_back(play: Play) -> None:
-    """As Pulumi has it: all goes but the target, with rows that were not merged."""
+    """As Pulumi has it: all goes but the target, with rows that were not merged.
+
+    The target has to be adopted, and a column that somebody gave it meanwhile goes.
+    """
     sandbox, table = play.sandbox, play.table
     sandbox.snowflake(f"ALTER TASK {play.landing}_MERGE SUSPEND")
     play.work()
@@ -239,15 +246,41 @@ def test_a_table_leaves_the_config_and_comes_back(play: Play) -> None:
     for kind, tail in ("TASK", "_MERGE"), ("STREAM", "_STREAM"), ("TABLE", ""):
         sandbox.snowflake(f"DROP {kind} {play.landing}{tail}")
     sandbox.snowflake(f"DROP TABLE {play.landing}_KEYS")
+    target = f"ANALYTICS.PUBLIC.{table.spec.target[1]}"
+    sandbox.snowflake(f"ALTER TABLE {target} ADD COLUMN by_hand INTEGER")
+    kept = sandbox.snowflake(f"SELECT COUNT(*) FROM {target}")
     play.work(30)
     sandbox.write_config(*rest, table)
+    assert _refused(sandbox) == ["adopt"]
+    with pytest.raises(LocalError, match="already exists.*aurora-sync adopt"):
+        sandbox.deploy()
+    sandbox.adopt(table)
+    assert _refused(sandbox) == ["drop-column"]
     sandbox.deploy()
+    assert _refused(sandbox) == []
+    assert sandbox.snowflake(f"SELECT COUNT(*) FROM {target}") == kept
+    [row] = sandbox.snowflake(
+        "SELECT COUNT(*) FROM ANALYTICS.INFORMATION_SCHEMA.COLUMNS "
+        f"WHERE table_name = '{table.spec.target[1]}' AND column_name = 'BY_HAND'"
+    )
+    assert row == (0,)
     play.work()
     play.tick()
     until(lambda: landed in {seq for seq, _ in play.waits()}, "what was lost is known")
     play.sweep()
     columns = ", ".join(c.name for _, c in table.contract.live if c.name != "at")
     play.settle(columns)
+
+
+def _refused(sandbox: Sandbox) -> list[str]:
+    """Return the kinds that `plan` refuses."""
+    where = ["--dir", str(sandbox.folder), "--config", str(sandbox.config)]
+    result = CliRunner().invoke(app, ["plan", "--json", *where])
+    plan = json.loads(result.stdout)
+    found = [one["kind"] for each in plan["tables"] for one in each["refusals"]]
+    found += [one["kind"] for one in plan["refusals"]]
+    assert result.exit_code == bool(found), result.stderr
+    return found
 
 
 def test_vaults_own_password_changes_twice_while_syncs_go_on(play: Play) -> None:

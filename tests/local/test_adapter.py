@@ -17,7 +17,8 @@ from infra.local.adapter.cloud import (
     shown,
 )
 from infra.local.adapter.deployment import _stop_vanished
-from infra.local.adapter.record import Resource, resources, write
+from infra.local.adapter.record import RETAINED, Resource, resources, write
+from infra.local.adapter.retained import adopted, note, retained
 from infra.local.adapter.site import Site
 from infra.local.parts import LocalError, LocalStack
 
@@ -121,7 +122,9 @@ def test_the_record_holds_paths_and_no_secrets() -> None:
 
 
 def test_the_record_is_read_back_and_is_private(tmp_path: Path) -> None:
-    one = Resource(type=ROLE, name="x", id="R", inputs={"name": "R"})
+    one = Resource(
+        type=ROLE, name="x", id="R", inputs={"name": "R"}, options=(RETAINED,)
+    )
     write(tmp_path, [one])
     assert resources(tmp_path) == [one]
     assert (tmp_path / "resources.json").stat().st_mode & 0o077 == 0
@@ -164,7 +167,7 @@ def test_a_cluster_role_for_another_feature_is_refused(tmp_path: Path) -> None:
 
 # --- Snowflake
 
-LANDING = {
+LANDING: dict[str, Any] = {
     "database": "A",
     "schema": "LANDING",
     "name": "T",
@@ -193,6 +196,86 @@ def test_a_tables_columns_follow_what_is_declared(tmp_path: Path) -> None:
         "ALTER TABLE A.LANDING.T DROP COLUMN C2",
         'ALTER TABLE A.LANDING.T ADD COLUMN "Ä" TEXT',
     ]
+
+
+def test_a_table_takes_another_name_with_its_rows(tmp_path: Path) -> None:
+    """In its schema; in another one the provider makes another table."""
+
+    def run(**place: str) -> list[str]:
+        sessions = FakeSessions(INFORMATION_SCHEMA=[{"COLUMN_NAME": "C1"}])
+        before = {(TABLE, "t"): {"id": "", "inputs": LANDING}}
+        own = site(tmp_path, sessions, before=before)
+        snowflake._table(own, "t", {**LANDING, **place})
+        return [each for each in sessions.statements if each.startswith("ALTER")]
+
+    assert run(name="U") == ["ALTER TABLE A.LANDING.T RENAME TO A.LANDING.U"]
+    assert run(schema="OTHER") == run(database="B", name="U") == run() == []
+
+
+def left(tmp_path: Path, *options: str, **now: dict[str, Any]) -> list[Any]:
+    """Return what a deployment notes as left behind."""
+    own = '"A"."LANDING"."T"'
+    before = Resource(type=TABLE, name="t", id=own, inputs=LANDING, options=options)
+    made = {
+        (TABLE, name): Resource(type=TABLE, name=name, id=name, inputs=inputs)
+        for name, inputs in now.items()
+    }
+    note(site(tmp_path, FakeSessions()), {(TABLE, "t"): before}, made)
+    return [own for _, own in retained(LocalStack(tmp_path))]
+
+
+def test_what_is_retained_is_noted_when_it_leaves_or_moves(tmp_path: Path) -> None:
+    own = '"A"."LANDING"."T"'
+    assert left(tmp_path, t=LANDING) == left(tmp_path) == []
+    assert left(tmp_path, RETAINED, t={**LANDING, "name": "U"}) == []
+    assert left(tmp_path, RETAINED, t={**LANDING, "schema": "S"}) == [own]
+    assert left(tmp_path, RETAINED) == [own]
+
+
+def adopting(
+    tmp_path: Path, import_id: str | None, there: list[str], known: bool = True
+) -> dict[str, Any] | None:
+    sessions = FakeSessions(
+        INFORMATION_SCHEMA=[{"COLUMN_NAME": name} for name in there]
+    )
+    entry = {(TABLE, '"A"."LANDING"."T"'): LANDING} if known else {}
+    own = site(tmp_path, sessions, retained=entry)
+    return adopted(own, TABLE, "t", LANDING, import_id)
+
+
+def test_what_stayed_is_refused_until_it_is_imported(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="already exists.*aurora-sync adopt"):
+        adopting(tmp_path, None, ["C1"])
+    # Somebody dropped it; or a deployment was killed before it was recorded.
+    assert adopting(tmp_path, None, []) is None
+    assert adopting(tmp_path, None, ["C1"], known=False) is None
+
+
+def test_an_import_reads_what_stands(tmp_path: Path) -> None:
+    found = adopting(tmp_path, "A|LANDING|T", ["BY_HAND", "C1"])
+    assert found is not None
+    assert found["inputs"]["columns"] == [
+        {"name": "BY_HAND", "type": ""},
+        LANDING["columns"][0],
+    ]
+    with pytest.raises(LocalError, match="not there"):
+        adopting(tmp_path, "A|LANDING|T", [])
+    with pytest.raises(LocalError, match="by an id"):
+        adopting(tmp_path, "A.LANDING.T", ["C1"])
+
+
+@pytest.mark.parametrize("name", ["SALES", "PUBLIC"])
+def test_a_schema_that_stayed_is_imported_as_well(tmp_path: Path, name: str) -> None:
+    kind, own = "snowflake:index/schema:Schema", f'"A"."{name}"'
+    inputs = {"database": "A", "name": name}
+    sessions = FakeSessions(SCHEMAS=[{"name": name}])
+    known = site(tmp_path, sessions, retained={(kind, own): inputs})
+    assert adopted(known, kind, "s", inputs, own) == {"id": own, "inputs": inputs}
+    if name == "PUBLIC":
+        assert adopted(known, kind, "s", inputs, "") is None
+        return
+    with pytest.raises(LocalError, match="already exists, as this schema stayed"):
+        adopted(known, kind, "s", inputs, "")
 
 
 def test_a_type_that_does_not_only_grow_is_refused(tmp_path: Path) -> None:

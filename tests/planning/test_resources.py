@@ -1,12 +1,13 @@
 """Resources as they stand beside those that the program registers."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from infra.local.adapter.cloud import UNKNOWN
-from infra.local.adapter.record import Resource
+from infra.local.adapter.record import RETAINED, Resource
 from infra.planning.model import ResourceChange
 from infra.planning.recording import Recording, Registered
 from infra.planning.resources import (
@@ -18,6 +19,7 @@ from infra.planning.resources import (
 
 BUCKET = "aws:s3/bucket:Bucket"
 RULE = "aws:cloudwatch/eventRule:EventRule"
+TABLE = "snowflake:index/table:Table"
 
 
 def registered(kind: str, name: str, inputs: dict[str, Any], *needs: str) -> Registered:
@@ -100,10 +102,33 @@ def test_other_code_of_the_function_is_told_and_its_path_is_not():
 def test_a_target_that_leaves_the_program_stays():
     kind = "snowflake:index/table:Table"
     before = standing((kind, "table-public.a-target", {}), (kind, "table-b-keys", {}))
+    assert [action for action, _, _ in changes(before)] == ["delete", "delete"]
+    kept = before[kind, "table-public.a-target"]
+    before[kind, kept.name] = replace(kept, options=(RETAINED,))
     assert changes(before) == [
         ("delete", "table-b-keys", ()),
         ("leave", "table-public.a-target", ()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "action"),
+    [("name", "update"), ("schema", "replace"), ("database", "replace")],
+)
+def test_a_table_is_renamed_in_its_place_and_made_anew_elsewhere(key, action):
+    kind = "snowflake:index/table:Table"
+    place = {"database": "D", "schema": "S", "name": "T"}
+    found = changes(
+        standing((kind, "t", place)), registered(kind, "t", place | {key: "X"})
+    )
+    assert found == [(action, "t", (key,))]
+
+
+def test_what_the_program_imports_is_not_made():
+    kind = "snowflake:index/table:Table"
+    now = replace(registered(kind, "t", {}), import_id="D|S|T")
+    assert changes({}, now) == [("import", "t", ())]
+    assert changes(standing((kind, "t", {})), now) == []
 
 
 def test_to_wait_for_a_component_is_to_wait_for_what_is_in_it():
@@ -134,13 +159,24 @@ def fields(one: Registered) -> dict[str, Any]:
         ("snowflake:index/database:Database", "snowflake", "replace", ["database"]),
         ("snowflake:index/table:Table", "landing-manifests", "delete", ["database"]),
         ("snowflake:index/table:Table", "table-public.orders-landing", "delete", []),
-        ("snowflake:index/table:Table", "table-public.a-target", "leave", []),
+        (TABLE, "table-public.a-target", "leave", []),
+        (TABLE, "table-public.a-target", "delete", ["removed-table"]),
+        (TABLE, "table-public.a-target", "replace", ["target"]),
+        (TABLE, "table-public.a-target", "import", []),
+        ("snowflake:index/schema:Schema", "snowflake-schema-X", "leave", []),
         (RULE, "rule", "delete", []),
     ],
 )
 def test_what_holds_data_does_not_go_unasked(kind, name, action, refused):
     change = ResourceChange(action=action, type=kind, name=name)
     assert [each.kind for each in resource_refusals([change])] == refused
+
+
+def test_a_target_is_judged_once():
+    change = ResourceChange(action="replace", type=TABLE, name="table-public.a-target")
+    assert resource_refusals([change], ["public.a"]) == ()
+    [refusal] = resource_refusals([change], ["public.b"])
+    assert refusal.table == "public.a"
 
 
 def step(op: str, urn: str, **more: Any) -> dict[str, Any]:
@@ -160,6 +196,9 @@ def test_a_preview_is_read_step_by_step():
                 step("replace", f"{BUCKET}::b", replaceReasons=["bucket"]),
                 step("delete-replaced", f"{BUCKET}::b", replaceReasons=["bucket"]),
                 step("delete", f"{RULE}::gone"),
+                step("delete", f"{TABLE}::kept", oldState={"retainOnDelete": True}),
+                step("delete", f"{TABLE}::lost", oldState={"retainOnDelete": False}),
+                step("import", f"{TABLE}::known"),
             ],
             "changeSummary": {"same": 2},
         }
@@ -168,6 +207,9 @@ def test_a_preview_is_read_step_by_step():
         ResourceChange(action="update", type=RULE, name="r", keys=("state",)),
         ResourceChange(action="replace", type=BUCKET, name="b", keys=("bucket",)),
         ResourceChange(action="delete", type=RULE, name="gone"),
+        ResourceChange(action="leave", type=TABLE, name="kept"),
+        ResourceChange(action="delete", type=TABLE, name="lost"),
+        ResourceChange(action="import", type=TABLE, name="known"),
     )
 
 

@@ -64,14 +64,13 @@ def test_a_new_table_is_made_and_loaded():
     assert found.refusals == ()
 
 
-def test_a_removed_table_says_what_stops_what_stays_and_how_to_drop_it():
+def test_a_removed_table_says_what_stops_and_how_to_drop_it():
     found = planned(make_table(deletes="ignore"), None)
     assert found.statements == (f"DROP TABLE {LANDING}",)
     assert [step.partition(" ")[0] for step in found.steps] == [
         *("schedule", "pipe", "stream", "task")
     ]
-    stays, drop = found.notes
-    assert "stays: DB.PUBLIC.ORDERS" in stays
+    [drop] = found.notes
     assert "DROP TABLE DB.PUBLIC.ORDERS" in drop
     assert "exports/dev/public.orders/ and manifests/dev/public.orders/" in drop
     assert (found.backfill, found.refusals) == (None, ())
@@ -201,7 +200,6 @@ def test_a_mask_that_was_written_into_the_contract_by_hand_is_refused():
 @pytest.mark.parametrize(
     ("keys", "kind"),
     [
-        ({"target_table": "other"}, "target"),
         ({"target_schema": "other"}, "target"),
         ({"primary_key": "status"}, "primary-key"),
         ({"primary_key": ["order_id", "status"]}, "primary-key"),
@@ -213,6 +211,21 @@ def test_a_mask_that_was_written_into_the_contract_by_hand_is_refused():
 def test_what_would_leave_rows_behind_is_refused(keys, kind):
     columns = (*ORDERS, ("created_at", "timestamp with time zone"))
     assert kinds(make_table(columns), make_table(columns, **keys)) == [kind]
+
+
+def test_another_name_in_the_same_schema_takes_the_rows_along():
+    old, new = make_table((*ORDERS, NOTE)), make_table(target_table="other")
+    found = planned(old, new)
+    assert found.statements[1:] == (
+        "ALTER TABLE DB.PUBLIC.ORDERS RENAME TO DB.PUBLIC.OTHER",
+        "ALTER TABLE DB.PUBLIC.OTHER DROP COLUMN NOTE",
+    )
+    found = planned(make_table(), new)
+    assert found.refusals == ()
+    assert found.statements == (
+        "ALTER TABLE DB.PUBLIC.ORDERS RENAME TO DB.PUBLIC.OTHER",
+    )
+    assert "views and queries of ORDERS have to follow" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from infra.local.adapter import (
     vault,
 )
 from infra.local.adapter.record import Resource
+from infra.local.adapter.retained import adopted
 from infra.local.adapter.site import Call, Handler, Inputs, Site
 from infra.local.parts import LocalError
 
@@ -143,6 +144,7 @@ class LocalCloud(pulumi.runtime.Mocks):
         else:
             handler = _known(HANDLERS, args.typ, f"resource {args.name}")
             with _told(args.typ, args.name):
+                self._adopt(args, inputs)
                 made, outputs = handler(self._site, args.name, inputs)
         self._record(
             Resource(
@@ -167,6 +169,21 @@ class LocalCloud(pulumi.runtime.Mocks):
         answer = _known(CALLS, args.token, "the program")
         with _told(args.token, ""):
             return answer(self._site, plain(args.args)), []
+
+    def note_options(self, kind: str, name: str, options: tuple[str, ...]) -> None:
+        """Note what the registration of a resource asked of the engine."""
+        with self._lock:
+            if (kind, name) in self.made:
+                made = self.made[kind, name]
+                self.made[kind, name] = replace(made, options=options)
+
+    def _adopt(self, args: MockResourceArgs, inputs: Inputs) -> None:
+        """Let what is imported be updated, as what stood before."""
+        known = adopted(self._site, args.typ, args.name, inputs, args.resource_id)
+        if known is not None:
+            with self._lock:
+                before = {**self._site.before, (args.typ, args.name): known}
+                self._site = replace(self._site, before=before)
 
     def _provider(self, kind: str, inputs: Inputs) -> None:
         # Inputs of providers that are no texts arrive as JSON.

@@ -16,7 +16,8 @@ from pulumi.runtime.settings import get_root_resource
 from infra.local.adapter import landscape
 from infra.local.adapter.cloud import REPLACERS, STOPPERS, LocalCloud, Progress
 from infra.local.adapter.hosting import hosted
-from infra.local.adapter.record import Resource, resources, write
+from infra.local.adapter.record import Resource, options_of, resources, write
+from infra.local.adapter.retained import note, retained
 from infra.local.adapter.site import Sessions, Site
 from infra.local.parts import LocalStack
 from infra.stack import PROJECT
@@ -76,6 +77,7 @@ def run(
             stack=stack,
             sessions=sessions,
             before={key: asdict(one) for key, one in before.items()},
+            retained=retained(stack),
         )
         prepared = landscape.prepare(site)
         stack.put_fact("landscape", prepared)
@@ -92,6 +94,7 @@ def run(
             if one.type in REPLACERS:
                 REPLACERS[one.type](site, one.inputs)
         stopped = _stop_vanished(site, before, cloud.made)
+        note(site, before, cloud.made)
         write(stack.dir, cloud.made.values())
         stack.put_fact("outputs", outputs)
     finally:
@@ -99,10 +102,29 @@ def run(
     return Deployment(resources=len(cloud.made), stopped=stopped, outputs=outputs)
 
 
+class _Monitor(pulumi_mocks.MockMonitor):
+    """Tells the cloud what mocks are not told: a registration's options."""
+
+    mocks: LocalCloud
+
+    def RegisterResource(self, request: Any) -> Any:
+        """Make a resource and note its options."""
+        mocks: Any = super()  # It has no annotations.
+        answer = mocks.RegisterResource(request)
+        self.mocks.note_options(request.type, request.name, options_of(request))
+        return answer
+
+
 def _execute(cloud: LocalCloud, given: Mapping[str, str]) -> dict[str, Any]:
     """Run the program to its end and return its exports."""
     program = load_program()
-    set_mocks(cloud, project=PROJECT, stack=landscape.STACK, preview=False)
+    set_mocks(
+        cloud,
+        project=PROJECT,
+        stack=landscape.STACK,
+        preview=False,
+        monitor=_Monitor(cloud),
+    )
     set_all_config({f"{PROJECT}:{key}": value for key, value in given.items()})
     outputs: dict[str, Any] = {}
 

@@ -221,6 +221,7 @@ def settings(
     }
     return {
         **{key: json.dumps(group) for key, group in groups.items()},
+        "adopt": json.dumps(stack.fact("adopt", [])),
         "sync_config": str(config),
         "bundle": str(zip_file),
     }

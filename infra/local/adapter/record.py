@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+# An option: what is made stays when its resource goes.
+RETAINED = "retain_on_delete"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
@@ -18,6 +21,7 @@ class Resource:
         id: Physical id.
         inputs: Its inputs; secrets are left out.
         outputs: What it was answered with beside its inputs.
+        options: What its registration asked of the engine.
     """
 
     type: str
@@ -25,6 +29,7 @@ class Resource:
     id: str
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
 
 
 def resources(folder: Path) -> list[Resource]:
@@ -33,7 +38,24 @@ def resources(folder: Path) -> list[Resource]:
         entries = json.loads(_file(folder).read_text())
     except FileNotFoundError:
         return []
-    return [Resource(**entry) for entry in entries]
+    return [
+        Resource(**{**entry, "options": tuple(entry.get("options", ()))})
+        for entry in entries
+    ]
+
+
+def options_of(request: Any) -> tuple[str, ...]:
+    """Return which options a registration asks of the engine.
+
+    Args:
+        request: Pulumi's RegisterResourceRequest.
+    """
+    chosen = {
+        "protect": request.protect,
+        RETAINED: request.retainOnDelete,
+        "delete_before_replace": request.deleteBeforeReplace,
+    }
+    return tuple(key for key, wanted in chosen.items() if wanted)
 
 
 def write(folder: Path, made: Iterable[Resource]) -> None:

@@ -70,12 +70,14 @@ class Site:
         sessions: Connections to its Snowflake.
         tags: Tags of every AWS resource, from the provider.
         before: Inputs and id of the last deployment, by type and name.
+        retained: Last inputs of what left it and stays, by type and full name.
     """
 
     stack: LocalStack
     sessions: Sessions
     tags: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    retained: Mapping[tuple[str, str], Inputs] = field(default_factory=dict)
 
     def aws(self, service: str) -> Any:
         """Return a client of the emulated AWS with the deployer's rights."""

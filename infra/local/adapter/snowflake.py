@@ -32,20 +32,23 @@ def _errors(inputs: Inputs) -> str:
 
 
 def _table(site: Site, name: str, inputs: Inputs) -> Made:
-    """Change a table's columns as the provider would: by name, from inputs to inputs.
+    """Change a table as the provider would: by name, from inputs to inputs.
 
-    What nobody declared stays, also a column that was added by hand.
+    What nobody declared stays, also a column that was added by hand; unless an import
+    has read it.
     """
     own = name_of(inputs)
     columns = {column["name"]: column for column in inputs["columns"]}
-    known = _known_columns(site, inputs)
+    before = site.before.get(("snowflake:index/table:Table", name))
+    if before:
+        _rename(site, before["inputs"], inputs)
+    known = known_columns(site, inputs)
     if not known:
         defined = ", ".join(map(_column, columns.values()))
         cluster = inputs.get("clusterBies")
         clustered = f" CLUSTER BY ({', '.join(cluster)})" if cluster else ""
         site.sql(f"CREATE TABLE IF NOT EXISTS {own} ({defined}){clustered}")
         return made(inputs)
-    before = site.before.get(("snowflake:index/table:Table", name))
     declared = before["inputs"]["columns"] if before else ()
     for column in declared:
         if column["name"] in columns:
@@ -56,6 +59,18 @@ def _table(site: Site, name: str, inputs: Inputs) -> Made:
         if column["name"] not in known:
             site.sql(f"ALTER TABLE {own} ADD COLUMN {_column(column)}")
     return made(inputs)
+
+
+def _rename(site: Site, before: Inputs, now: Inputs) -> None:
+    """Rename a table; in another schema it would be another one.
+
+    Source: https://github.com/snowflakedb/terraform-provider-snowflake,
+    pkg/resources/table.go
+    """
+    moved = any(before[key] != now[key] for key in ("database", "schema"))
+    if before["name"] == now["name"] or moved or not known_columns(site, before):
+        return
+    site.sql(f"ALTER TABLE {name_of(before)} RENAME TO {name_of(now)}")
 
 
 def _retype(site: Site, own: str, before: Inputs, now: Inputs) -> None:
@@ -74,7 +89,8 @@ def _retype(site: Site, own: str, before: Inputs, now: Inputs) -> None:
     site.sql(f"ALTER TABLE {own} ALTER COLUMN {column} SET DATA TYPE {now['type']}")
 
 
-def _known_columns(site: Site, inputs: Inputs) -> set[str]:
+def known_columns(site: Site, inputs: Inputs) -> set[str]:
+    """Return the names of a table's columns as it stands; none when it does not."""
     rows = site.sql(
         "SELECT column_name "
         f"FROM {quote_snowflake(inputs['database'])}.INFORMATION_SCHEMA.COLUMNS "
