@@ -21,7 +21,7 @@ from tests.infra.recording import SNOWFLAKE_USER
 
 ACCOUNT, OTHER_ACCOUNT = "111122223333", "444455556666"
 BUCKET = "arn:aws:s3:::aurora-sync-dev-111122223333-eu-west-1"
-KEY = "arn:aws:kms:eu-west-1:111122223333:lake-key"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/lake-key"
 LEDGER = "arn:aws:dynamodb:eu-west-1:111122223333:table/aurora-sync-dev-ledger"
 LOADS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-load"
 DEAD_LETTERS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-dead-letters"
@@ -298,7 +298,7 @@ def test_snowflakes_user_publishes_with_the_external_id_that_it_told(
     trust = documents["snowflake-errors-trust"]
     (one,) = trust["Statement"]
     assert one["Principal"] == {"AWS": SNOWFLAKE_USER}
-    told = {"sts__ExternalId": "made up by Snowflake"}
+    told = {"sts__ExternalId": "made-up-by-Snowflake"}
     assert decide(trust, "sts:AssumeRole", "role", **told) == "allow"
     assert decide(trust, "sts:AssumeRole", "role", sts__ExternalId="x") == "none"
     assert decide(trust, "sts:AssumeRole", "role") == "none"
