@@ -35,7 +35,7 @@ class ExporterFunctionArgs:
         security_group_id: What it may reach.
         after: What must stand before its code runs: the ways to what it reaches, and
             where files of its contracts go.
-        vault_role: Role to log in to at Vault; of AppRole the role id.
+        vault_role: Role to log in to at Vault.
         vault_database_role: Role whose leased users read the tables.
     """
 
@@ -195,10 +195,8 @@ class ExporterFunction(pulumi.ComponentResource):
                 aurora_sslmode=aurora.sslmode,
                 aurora_sslrootcert=aurora.ca,
                 vault_addr=vault.address,
-                vault_auth=vault.auth,
                 vault_auth_mount=vault.auth_mount,
                 vault_server_id=vault.server_id,
-                vault_secret_id_file=vault.secret_id_file,
                 vault_database_mount=vault.database_mount,
                 vault_database_role=self._args.vault_database_role,
                 vault_namespace=vault.namespace,

@@ -17,7 +17,7 @@ from infra.permissions import resources, roles, row, snowflake_roles
 from infra.stack import ROOT
 from tests.infra.deployed import Documents, statement
 from tests.infra.iam import decide
-from tests.infra.recording import SNOWFLAKE_USER
+from tests.infra.recording import SNOWFLAKE_USER, example_settings, run
 
 ACCOUNT, OTHER_ACCOUNT = "111122223333", "444455556666"
 BUCKET = "arn:aws:s3:::aurora-sync-dev-111122223333-eu-west-1"
@@ -472,10 +472,10 @@ def test_endpoints_lead_to_this_account_only(documents: Documents):
     assert decide(documents["endpoint"], "s3:PutObject", EXPORT, **other) == "none"
 
 
-def test_all_endpoints_carry_the_same_policy(graph):
-    carried = {
-        each.name: each.inputs["policy"] for each in graph.of("aws:ec2/vpcEndpoint")
-    }
+def test_all_endpoints_carry_the_same_policy(settings):
+    settings["network"] = example_settings("staging")["network"]
+    endpoints = run(settings).of("aws:ec2/vpcEndpoint")
+    carried = {each.name: each.inputs["policy"] for each in endpoints}
     assert set(carried) == {"network-s3", "network-dynamodb", "network-sqs"}
     assert len(set(carried.values())) == 1
 
