@@ -37,7 +37,7 @@ prerequisites:
 # and then refuses it, so every release of one would break the set-up.
 $(READY): pyproject.toml requirements/all.txt | prerequisites
 	@test -x $(BIN)/python || { echo "==> creating .venv"; $(PYTHON) -m venv .venv; }
-	@echo "==> installing the pinned packages (1.1 GB, about two minutes the first time)"
+	@echo "==> installing the pinned packages (1.4 GB, about two minutes the first time)"
 	@total=$$(grep -c == requirements/all.txt); \
 	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off \
 	    --no-deps --require-hashes --requirement requirements/all.txt \

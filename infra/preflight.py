@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from infra.run_settings import AlarmSettings
 from runtime.contract.errors import ConfigError, ConfigErrors
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import Table
@@ -13,9 +14,12 @@ from runtime.contract.specs import Table
 _UNSAFE = re.compile(r"[.\"|()]")
 # Rules that an account may have on one event bus; those of others count too, and
 # scheduled rules stand on the default bus alone. The quota can be raised; Cape Town
-# and Milan begin with 100.
+# and Milan begin with less.
 # Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 _RULES = 300
+_RULES_OF_REGION = {"af-south-1": 100, "eu-south-1": 100}
+# The checker's.
+_OWN_RULES = 1
 
 
 def check_names(objects: SnowflakeObjects, tables: tuple[Table, ...]) -> None:
@@ -57,13 +61,30 @@ def quota_warnings(tables: int, region: str) -> tuple[str, ...]:
     a deployment that meets it goes on where it stopped.
 
     Args:
-        tables: How many there are; each has one rule.
+        tables: How many there are; each has one rule, and the checker its own.
         region: AWS region.
     """
-    if tables <= _RULES:
+    needed, given = tables + _OWN_RULES, _RULES_OF_REGION.get(region, _RULES)
+    if needed <= given:
         return ()
     return (
-        f"{tables} tables need {tables} EventBridge rules, and {region} gives an "
-        f'account {_RULES} on its default bus; raise the quota "Number of rules" of '
+        f"{tables} tables need {needed} EventBridge rules, and {region} gives an "
+        f'account {given} on its default bus; raise the quota "Number of rules" of '
         "Amazon EventBridge first",
+    )
+
+
+def alarm_warnings(alarms: AlarmSettings) -> tuple[str, ...]:
+    """Return what keeps a stack's alarms from being heard.
+
+    A warning and no error: somebody may watch the dashboard, or subscribe by hand.
+
+    Args:
+        alarms: Who is told.
+    """
+    if alarms.email or alarms.https:
+        return ()
+    return (
+        "nobody is told of alarms: name an address under aurora-sync:alarms, email or "
+        "https",
     )

@@ -27,7 +27,7 @@ from infra.components.snowflake_landing import SnowflakeLanding, SnowflakeLandin
 from infra.components.snowflake_trust import SnowflakeTrust, SnowflakeTrustArgs
 from infra.components.table_pipeline import TablePipeline, TablePipelineArgs
 from infra.components.vault_access import VaultAccess, VaultAccessArgs
-from infra.preflight import check_names, quota_warnings
+from infra.preflight import alarm_warnings, check_names, quota_warnings
 from infra.providers import Providers
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError
@@ -66,7 +66,10 @@ def deploy() -> None:
         ),
         needed=(settings.aurora.ca, settings.vault.ca),
     )
-    for warning in quota_warnings(len(tables), settings.aws.region):
+    for warning in (
+        *quota_warnings(len(tables), settings.aws.region),
+        *alarm_warnings(settings.alarms),
+    ):
         pulumi.log.warn(warning)
     providers = Providers(settings)
     lake, aurora, events, trust = _lake(settings, providers)

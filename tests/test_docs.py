@@ -71,6 +71,54 @@ def test_every_path_that_a_page_names_is_there(page):
         assert sorted(path for path in missing if not MADE.match(path)) == []
 
 
+# --- how a page is read
+
+PROGRAMS = "aurora-sync|openssl|vault|aws|pulumi|psql|make|curl|git|snow|python"
+COMMAND = re.compile(rf"(\$ |\.venv/bin/)?({PROGRAMS}) [^|]+")
+HEADING = re.compile(r"#+ ")
+
+
+def oddities(text: str) -> Iterator[str]:
+    """Yield each line that does not show as it was meant."""
+    if len(re.findall("^```", text, re.M)) % 2:
+        yield "a fence does not end"
+    # What stands within a block is of no matter here.
+    lines = FENCE.sub("```\n", text).splitlines()
+    for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
+        table = line.startswith("|") and not before.startswith("|")
+        block = table or HEADING.match(line) or line.startswith("```")
+        if block and before and not before.startswith("<!--"):
+            yield f"no empty line before: {line}"
+        if HEADING.match(line) and after:
+            yield f"no empty line after: {line}"
+        if table and not re.fullmatch(r"[|: -]+", after):
+            yield f"no table: {line}"
+        if COMMAND.fullmatch(line):
+            yield f"no block: {line}"
+
+
+@pages
+def test_a_page_shows_as_it_was_meant(page):
+    assert list(oddities(page.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One.\n## Two\n\nThree.\n",
+        "## One\nTwo.\n",
+        "One.\n| A | B |\n| --- | --- |\n",
+        "| A | B |\n| 1 | 2 |\n",
+        "One:\n```sh\nmake\n```\n",
+        "```sh\nmake\n",
+        "One:\naurora-sync sync public.orders --wait\n",
+        "vault write -f database/rotate-root/aurora\n",
+    ],
+)
+def test_what_a_merge_spoils_is_noticed(text):
+    assert list(oddities(text))
+
+
 # --- commands
 
 
@@ -138,6 +186,12 @@ def test_a_command_that_does_not_exist_is_noticed(words, why):
     assert problem(words) == why
 
 
+@pages
+def test_modules_are_run_by_the_environments_python(page):
+    text = page.read_text()
+    assert re.findall(r"(?<!\.venv/bin/)\bpython3? -m.*", text) == []
+
+
 def test_commands_are_found_in_text_and_blocks():
     found = {words for page in PAGES for words in told(page)}
     assert {"doctor", "sync --wait --stack dev"} <= found
@@ -154,3 +208,20 @@ def test_every_page_of_the_docs_can_be_reached_from_the_readme():
         links = (link.partition("#")[0] for link in LINK.findall(prose(page)))
         todo += [(page.parent / link).resolve() for link in links if ":" not in link]
     assert sorted(set(ROOT.glob("docs/**/*.md")) - reached) == []
+
+
+def test_the_architecture_names_every_component_and_package():
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    code = "".join(path.read_text() for path in ROOT.glob("infra/components/*.py"))
+    components = re.findall(r"class (\w+)\(pulumi\.ComponentResource\)", code)
+    assert len(components) > 12
+    assert [each for each in components if each not in text] == []
+    picture = text[text.index("## Who imports whom") :]
+    packages = [
+        f"{path.parts[-3]}.{path.parts[-2]}"
+        for top in ("infra", "runtime")
+        for path in ROOT.glob(f"{top}/*/__init__.py")
+    ]
+    # What Pulumi alone imports.
+    packages.remove("infra.policy_pack")
+    assert [each for each in packages if each not in picture] == []

@@ -73,10 +73,7 @@ def _aurora(settings: "StackSettings", specs: Iterable["TableSpec"]) -> Iterator
     yield "-- As a member of rds_superuser; again after tables were added. Repeatable."
     yield r"\set ON_ERROR_STOP on"
     if settings.vault.admin_user:
-        yield r"\if :{?vault_password}"
-        yield r"\else"
-        yield rf"\set vault_password `{password_command(settings)}`"
-        yield r"\endif"
+        yield from _password(settings.vault.admin_user, password_command(settings))
     else:
         yield "-- The connection at Vault exists. Its database user also needs:"
         yield f"--   GRANT {EXPORTER_ROLE} TO <that user> WITH ADMIN OPTION;"
@@ -84,6 +81,21 @@ def _aurora(settings: "StackSettings", specs: Iterable["TableSpec"]) -> Iterator
         specs, settings.vault.admin_user, ":'vault_password'"
     ):
         yield f"{statement};"
+
+
+def _password(user: str, command: str) -> Iterator[str]:
+    """Yield what asks Vault for the password, where the user is still to be made."""
+    from runtime.contract.names import postgres_literal
+
+    yield r"\if :{?vault_password}"
+    yield r"\else"
+    yield r"\set vault_password ''"
+    yield "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_roles"
+    yield rf"  WHERE rolname = {postgres_literal(user)}) AS user_is_new \gset"
+    yield r"\if :user_is_new"
+    yield rf"\set vault_password `{command}`"
+    yield r"\endif"
+    yield r"\endif"
 
 
 def _snowflake(

@@ -5,6 +5,11 @@ import pulumi_aws as aws
 
 from infra.run_settings import FunctionSettings
 
+# Lines of metrics have no level, and Lambda takes a line without one for INFO: with a
+# higher filter there would be no metrics. Our own lines the functions filter.
+# Source: AWS Lambda developer guide, monitoring-cloudwatchlogs-log-level
+_WITH_METRICS = ("DEBUG", "INFO")
+
 
 def made_log(
     name: str,
@@ -32,6 +37,8 @@ def made_log(
     return aws.lambda_.FunctionLoggingConfigArgs(
         log_format="JSON",
         log_group=group.name,
-        application_log_level=wanted.log_level.replace("WARNING", "WARN"),
+        application_log_level=(
+            wanted.log_level if wanted.log_level in _WITH_METRICS else "INFO"
+        ),
         system_log_level="WARN",
     )

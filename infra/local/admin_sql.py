@@ -74,7 +74,8 @@ def _grant(
     for spec in specs:
         cursor.execute("SELECT pg_catalog.to_regclass(%s)", (spec.source.sql,))
         (standing if cursor.fetchone()[0] else missing).append(spec)
-    for statement in _statements(cursor, stack, standing, vault_user):
+    password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
+    for statement in setup_statements(standing, vault_user, password):
         cursor.execute(statement)
     kept = {(spec.source.schema, spec.source.name) for spec in standing}
     cursor.execute(_GRANTED, (EXPORTER_ROLE,))
@@ -85,22 +86,6 @@ def _grant(
             )
         )
     return tuple(str(spec.source) for spec in missing)
-
-
-def _statements(
-    cursor: Any, stack: LocalStack, specs: list[TableSpec], user: str
-) -> tuple[str, ...]:
-    """Return the administrator's statements; a password that Vault's user has stays."""
-    password = sql.Literal(stack.secret("vault_admin_password")).as_string(cursor)
-    statements = setup_statements(specs, user, password)
-    cursor.execute(
-        "SELECT FROM pg_catalog.pg_authid"
-        " WHERE rolname = %s AND rolpassword IS NOT NULL",
-        (user,),
-    )
-    if cursor.fetchone() is None:
-        return statements
-    return tuple(each for each in statements if password not in each)
 
 
 def run(stack: LocalStack, where: str, statement: str) -> list[dict[str, Any]]:

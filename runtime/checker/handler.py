@@ -3,6 +3,7 @@
 It has no lease, no database and no network of its own; it changes nothing.
 """
 
+import logging
 import os
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -130,7 +131,8 @@ def _specs() -> tuple[TableSpec, ...]:
 @cache
 def _settings() -> CheckerSettings:
     settings = CheckerSettings.from_env(os.environ)
-    logger.setLevel(settings.log_level)
+    # Not by Powertools, for which the level that Lambda filters by is the higher rule.
+    logging.getLogger(logger.service).setLevel(settings.log_level)
     return settings
 
 

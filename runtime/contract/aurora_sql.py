@@ -14,6 +14,7 @@ EXPORTER_ROLE = "aurora_sync_exporter"
 # It brings aws_commons along.
 # Source: Amazon Aurora User Guide, postgresql-s3-export.html
 EXTENSION = "CREATE EXTENSION IF NOT EXISTS aws_s3 CASCADE"
+_PASSWORD = "'aurora_sync.password'"
 
 # The stamp of a transaction's snapshot: it totally orders what snapshots show.
 SNAPSHOT_STAMP = """(
@@ -84,16 +85,29 @@ def _sequence_grant(table: str, column: str) -> str:
 def vault_admin_statements(user: str, password_sql: str) -> tuple[str, ...]:
     """Return the statements that let Vault make members of the exporter's role.
 
+    The password is set with the role and never again: Vault rotates it. It travels as
+    a setting of the session, so that no statement that is logged as DDL carries it.
+
     Args:
         user: Name of Vault's own database user.
-        password_sql: Its password as a quoted SQL literal, quoted by the caller's
-            driver.
+        password_sql: Its first password as a quoted SQL literal, quoted by the
+            caller's driver; empty where the user exists.
     """
     admin, role = quote_postgres(user), quote_postgres(EXPORTER_ROLE)
+    name = postgres_literal(user)
     return (
-        f"DO $$ BEGIN CREATE ROLE {admin} LOGIN CREATEROLE; "
-        "EXCEPTION WHEN DUPLICATE_OBJECT THEN NULL; END $$",
-        f"ALTER ROLE {admin} WITH LOGIN CREATEROLE PASSWORD {password_sql}",
+        f"SELECT pg_catalog.set_config({_PASSWORD}, {password_sql}, FALSE) <> '' "
+        "AS password_given",
+        "DO $$ BEGIN IF NOT EXISTS "
+        f"(SELECT FROM pg_catalog.pg_roles WHERE rolname = {name}) THEN "
+        f"IF pg_catalog.current_setting({_PASSWORD}) = '' THEN "
+        "RAISE EXCEPTION 'no password for the new role %', "
+        f"{name} USING HINT = 'log in to Vault as one who may read it, then run this "
+        "again'; END IF; "
+        "EXECUTE pg_catalog.format('CREATE ROLE %I PASSWORD %L', "
+        f"{name}, pg_catalog.current_setting({_PASSWORD})); "
+        "END IF; END $$",
+        f"ALTER ROLE {admin} WITH LOGIN CREATEROLE",
         f"GRANT {role} TO {admin} WITH ADMIN OPTION",
     )
 
@@ -107,7 +121,7 @@ def setup_statements(
         specs: The tables that may be read; they must exist.
         vault_user: Name of Vault's own database user; None when Vault's connection
             exists, and with it a user that somebody else has made.
-        password_sql: That user's password, quoted by the caller.
+        password_sql: That user's first password, quoted by the caller.
     """
     vault = vault_admin_statements(vault_user, password_sql) if vault_user else ()
     return (EXTENSION, *admin_statements(specs), *vault)

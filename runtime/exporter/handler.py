@@ -1,5 +1,6 @@
 """Lambda entry: read the event or message, run one table, report. Nothing else."""
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -240,7 +241,8 @@ def _table(name: str) -> Table:
 @cache
 def _surroundings() -> Surroundings:
     settings = ExporterSettings.from_env(os.environ)
-    logger.setLevel(settings.log_level)
+    # Not by Powertools, for which the level that Lambda filters by is the higher rule.
+    logging.getLogger(logger.service).setLevel(settings.log_level)
     config = Config(
         connect_timeout=5,
         read_timeout=15,

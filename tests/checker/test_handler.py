@@ -2,9 +2,11 @@
 
 import io
 import json
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
@@ -150,6 +152,23 @@ def test_it_asks_for_one_object_and_for_all_states():
     handler.look(SETTINGS, {"s3": bucket, "dynamodb": table}, SPECS, NOW)
     assert bucket.asked == [{"Bucket": "lake", "Key": "status/dev/tables.json"}]
     assert table.asked == len(SPECS)
+
+
+def test_its_log_level_holds_below_lambdas_own(monkeypatch):
+    """Lambda filters by INFO, so that metrics pass."""
+    log = logging.getLogger(handler.logger.service)
+    before = log.level
+    loud = msgspec.structs.replace(SETTINGS, log_level="ERROR")
+    for name, value in {**loud.to_env(), "AWS_LAMBDA_LOG_LEVEL": "INFO"}.items():
+        monkeypatch.setenv(name, value)
+    handler._settings.cache_clear()
+    try:
+        handler._settings()
+        assert not log.isEnabledFor(logging.WARNING)
+        assert log.isEnabledFor(logging.ERROR)
+    finally:
+        handler._settings.cache_clear()
+        log.setLevel(before)
 
 
 def test_its_settings_travel_as_environment():

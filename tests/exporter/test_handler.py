@@ -84,6 +84,17 @@ def function(scene: Scene, tmp_path, monkeypatch, capsys):
     handler._tables.cache_clear()
 
 
+def test_a_higher_log_level_is_the_functions_own_and_leaves_metrics(
+    function, monkeypatch
+):
+    """Lambda filters by INFO, so that metrics pass; Powertools would do the same."""
+    monkeypatch.setenv("SYNC_LOG_LEVEL", "WARNING")
+    monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", "INFO")
+    assert function()["status"] == "done"
+    assert function.log.getvalue() == ""
+    assert function.measured()["RunsFailed"] == 0
+
+
 def test_an_event_runs_its_table_and_answers_with_the_result(scene, function):
     scene.sql("INSERT INTO orders VALUES (1, 's')")
     answer = function()

@@ -34,6 +34,7 @@ UNTAGGED = {
     "BucketServerSideEncryptionConfiguration": "the bucket",
     "aws:s3/bucketVersioning:BucketVersioning": "the bucket",
     "aws:sns/topicPolicy:TopicPolicy": "the topic",
+    "aws:sns/topicSubscription:TopicSubscription": "the topic",
     "aws:sqs/queuePolicy:QueuePolicy": "the queue",
 }
 KEYWORDS = {"lambda": "lambda_"}

@@ -48,7 +48,8 @@ def test_every_alarm_of_the_program_tells_the_topic_and_links_to_the_runbook(gra
             assert [one.rpartition(":")[2] for one in made[actions]] == [
                 topic.inputs["name"]
             ]
-        assert "stack dev. docs/RUNBOOK.md#" in made["alarmDescription"]
+        link = f"stack dev. {example_settings()['alarms']['runbook']}#"
+        assert link in made["alarmDescription"]
         assert len(made["alarmDescription"]) <= 1024
         assert made["datapointsToAlarm"] == made["evaluationPeriods"]
         allowed = graph.one("aws:sns/topicPolicy", "alarms")
@@ -116,11 +117,6 @@ def test_groups_have_alarms_of_their_own(with_tables):
     assert len(graph.of(ALARM)) == 26
 
 
-def test_without_subscribers_alarms_stand_and_tell_nobody(graph):
-    assert graph.of("aws:sns/topicSubscription") == []
-    assert graph.of(ALARM)
-
-
 def test_subscribers_are_told_by_the_alarms_topic(settings):
     settings["alarms"] = {
         "email": ["on-call@example.com"],
@@ -158,6 +154,21 @@ def test_logs_are_encrypted_and_end(graph):
     for each in groups.values():
         assert each.inputs["kmsKeyId"].endswith("lake-key")
         assert each.inputs["retentionInDays"] == 90
+
+
+@pytest.mark.parametrize(
+    ("wanted", "filtered"),
+    [("DEBUG", "DEBUG"), ("INFO", "INFO"), ("WARNING", "INFO"), ("ERROR", "INFO")],
+)
+def test_no_log_level_keeps_metrics_from_cloudwatch(settings, wanted, filtered):
+    settings["function"] = {"log_level": wanted}
+    functions = run(settings).of("aws:lambda/function")
+    assert len(functions) == 2
+    for function in functions:
+        logging = function.inputs["loggingConfig"]
+        assert logging["logFormat"] == "JSON"
+        assert logging["applicationLogLevel"] == filtered
+        assert function.inputs["environment"]["variables"]["SYNC_LOG_LEVEL"] == wanted
 
 
 def test_the_checker_is_outside_every_network_and_starts_by_the_clock(graph):
@@ -245,6 +256,20 @@ def test_the_dashboard_shows_what_there_is_however_many_groups_there_are():
             assert name in published
 
 
+def test_what_raises_an_alarm_can_be_seen_on_the_dashboard():
+    shown = {
+        name
+        for first, *more in lines(dashboard(watched("A"), "eu-west-1", []))
+        for name in (
+            re.findall(r'MetricName="(\w+)"', first["expression"])
+            if isinstance(first, dict)
+            else more[:1]
+        )
+    }
+    wanted = {alarm.metric for alarm in alarms(watched("A"))} - {"Checked"}
+    assert wanted | {"RunsFailed", "LateRows"} <= shown
+
+
 def test_no_two_widgets_lie_on_each_other():
     taken: set[tuple[int, int]] = set()
     for widget in dashboard(watched("A"), "eu-west-1", [])["widgets"]:
@@ -260,7 +285,3 @@ def test_no_two_widgets_lie_on_each_other():
 
 def test_kinds_are_what_the_runbook_explains():
     assert "late" in kinds(alarms(watched("A", "B")))
-
-
-def test_the_example_has_no_subscriber():
-    assert "alarms" not in example_settings()

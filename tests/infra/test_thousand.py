@@ -28,6 +28,8 @@ MANY = 1000
 FEW = (10, 20)
 # The longest that settings take, so that names are as long as they get.
 STACK = "a" * 24
+# PostgreSQL cuts longer ones.
+SCHEMA = "s" * 63
 # Of one table; a new kind must be worth a thousand of it.
 A_TABLE_HAS = {
     "aurora-sync:index:TablePipeline": 1,
@@ -97,7 +99,7 @@ def evaluate(count: int, folder: Path) -> Evaluated:
     """Run the program for tables with the longest names."""
     config = folder / "config" / "sync_config.json"
     (config.parent / "contracts").mkdir(parents=True)
-    names = [f"public.{number:04d}_{'t' * 58}" for number in range(count)]
+    names = [f"{SCHEMA}.{number:04d}_{'t' * 58}" for number in range(count)]
     for name in names:
         table = make_table(table_name=name)
         path = contract_path(config, table.spec.source)
@@ -199,7 +201,7 @@ def test_of_the_views_that_name_all_tables_only_the_list_of_names_grows(few, man
 @pytest.mark.parametrize("view", [state_view, overdue_view])
 def test_the_views_that_name_all_tables_have_room_for_thousands(view):
     """Schemas and the database have the longest names here, too."""
-    names = (f"{'s' * 63}.{number:04d}_{'t' * 58}" for number in range(2 * MANY))
+    names = (f"{SCHEMA}.{number:04d}_{'t' * 58}" for number in range(2 * MANY))
     tables = [make_table(table_name=name, target_schema="X") for name in names]
     objects = SnowflakeObjects(database="D" * 255, warehouse="W", stack=STACK)
     size = len(view(objects, tables))
@@ -237,8 +239,16 @@ def test_names_of_rules_stay_apart_though_they_are_cut(many):
 @pytest.mark.parametrize(
     ("tables", "region", "allowed"),
     [
-        (300, "eu-west-1", None),
-        (301, "eu-west-1", "account 300"),
+        (299, "eu-west-1", None),
+        (300, "eu-west-1", "301 EventBridge rules, and eu-west-1 gives an account 300"),
+        (99, "eu-south-1", None),
+        (
+            100,
+            "eu-south-1",
+            "101 EventBridge rules, and eu-south-1 gives an account 100",
+        ),
+        (100, "af-south-1", "account 100"),
+        (100, "eu-west-1", None),
     ],
 )
 def test_more_rules_than_an_account_has_are_told_before_anything_is_made(
@@ -253,7 +263,9 @@ def test_more_rules_than_an_account_has_are_told_before_anything_is_made(
         assert '"Number of rules"' in line
 
 
-def test_the_program_says_so_and_goes_on(evaluated):
+def test_the_program_says_so_and_goes_on(evaluated, many):
+    rules = many.of("aws:cloudwatch/eventRule")
+    assert len(rules) == MANY + 1
     (line,) = evaluated[MANY].warnings
-    assert "1000 EventBridge rules" in line
+    assert f"{len(rules)} EventBridge rules" in line
     assert evaluated[FEW[0]].warnings == []

@@ -14,6 +14,7 @@ import pytest
 from infra.local import stack
 from tests.local.pg_dumps import SCHEMA
 from tests.ordinary_user import NOBODY, as_ordinary_user
+from tests.test_docs import PAGES
 
 ROOT = Path(__file__).parents[2]
 # Blocks that other tests run line by line.
@@ -39,10 +40,7 @@ def test_every_shell_block_is_run_by_a_test_or_needs_an_account() -> None:
     """`make` itself is what runs the tests; the demo has a test of its own."""
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
     strange = []
-    for page in (
-        "README.md",
-        *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
-    ):
+    for page in (str(path.relative_to(ROOT)) for path in PAGES):
         for fence, lines in blocks(page):
             if fence == "sh needs-account" or page in RUN_ELSEWHERE:
                 continue

@@ -119,6 +119,9 @@ def test_the_example_of_the_page_runs(capsys):
     page = Path(__file__).parents[2] / "docs" / "COST.md"
     (code,) = re.findall(r"(?s)```python\n(.*?)```", page.read_text())
     exec(compile(code, "COST.md", "exec"), {})
+    counts = [rf"{name}[=:] ?(\d+)" for name in ("alarms", "dashboards")]
+    for count in counts:
+        assert len(set(re.findall(count, page.read_text()))) == 1
     assert re.fullmatch(
         r"[\d,]+ to [\d,]+ dollars, \d+ credits\n", capsys.readouterr().out
     )

@@ -133,20 +133,26 @@ def test_one_action_has_one_release_and_pulumi_that_of_the_lock():
     (version,) = re.findall(r"pulumi-version: (\S+)", text_of("pulumi.yml"))
     lock = (ROOT / "requirements" / "all.txt").read_text()
     assert f"\npulumi=={version} " in lock
+    guide = (ROOT / "docs" / "DEPLOYMENT.md").read_text()
+    assert f"`pulumi` {version} or newer" in guide
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout with the script, a stack, a policy pack, and a pulumi that tells."""
+    """A checkout with the script, a stack, a policy pack, and programs that tell."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "pulumi", tmp_path / ".ci")
     (tmp_path / "Pulumi.dev.yaml").write_text("config: {}\n")
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy" / "PulumiPolicy.yaml").write_text("runtime: python\n")
-    program = tmp_path / "bin" / "pulumi"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\necho "called: $*"\nexit "${CODE:-0}"\n')
-    program.chmod(0o755)
+    for name, line in (
+        ("bin/pulumi", 'echo "called: $*"; exit "${CODE:-0}"'),
+        (".venv/bin/aurora-sync", 'echo "asked: $*"; exit "${PLANNED:-0}"'),
+    ):
+        program = tmp_path / name
+        program.parent.mkdir(parents=True)
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
     for command in (["init", "--quiet"], ["add", "."]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True, timeout=60)
     return tmp_path
@@ -187,12 +193,31 @@ def test_a_failure_is_one_and_is_in_the_summary(checkout):
     assert "### pulumi up dev: failed" in (checkout / "summary.md").read_text()
 
 
+@pytest.mark.parametrize(("command", "goes_on"), [("preview", True), ("up", False)])
+def test_what_would_lose_data_is_shown_and_not_deployed(checkout, command, goes_on):
+    done = deploy(checkout, command, "dev", PLANNED="1")
+    assert done.returncode == 1
+    assert "asked: plan --stack dev\n" in done.stdout
+    assert ("called: " in done.stdout) == goes_on
+    summary = (checkout / "summary.md").read_text()
+    assert f"### pulumi {command} dev: failed" in summary and "asked: " in summary
+
+
+def test_what_is_allowed_is_the_plans_to_judge(checkout):
+    done = deploy(checkout, "up", "dev", "--allow", "target:public.orders")
+    asked, called = done.stdout.splitlines()
+    assert asked == "asked: plan --stack dev --allow target:public.orders"
+    assert called.startswith("called: up --stack dev ")
+    assert "--allow" not in called
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "told"),
     [
         ((), {}, "usage: .ci/pulumi preview|up STACK"),
         (("destroy", "dev"), {}, "usage: "),
         (("up", "dev", "--force"), {}, "usage: "),
+        (("up", "dev", "--allow"), {}, "usage: "),
         (("up", "qa"), {}, "write Pulumi.qa.yaml"),
         (("up", "../dev"), {}, "has no settings"),
         (("up", "dev"), {"PULUMI_BACKEND_URL": ""}, "PULUMI_BACKEND_URL is not set"),
@@ -203,7 +228,7 @@ def test_a_wrong_call_is_refused_before_pulumi_is_called(
 ):
     done = deploy(checkout, *arguments, **environment)
     assert done.returncode == 2 and told in done.stderr
-    assert "called" not in done.stdout
+    assert done.stdout == ""
 
 
 def test_nothing_is_deployed_without_a_policy_pack(checkout):
