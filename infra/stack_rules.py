@@ -109,7 +109,7 @@ def _network_problems(network: Any, wrong: Wrong) -> Iterator[ConfigError]:
         yield wrong(
             "sqs_security_group_id",
             "is missing for a VPC that exists",
-            "the group of its SQS endpoint, sg-...",
+            "sg-..., the group of its SQS endpoint",
         )
 
 
