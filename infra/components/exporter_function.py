@@ -10,6 +10,7 @@ import pulumi_aws as aws
 from infra import resource_policies
 from infra.components.documents import rendered
 from infra.components.function_log import made_log
+from infra.components.function_permission import made_permission
 from infra.components.load_queue import LoadQueue, LoadQueueArgs
 from infra.stack import StackSettings
 from runtime.contract.settings import HANDLER, ExporterSettings
@@ -236,12 +237,6 @@ class ExporterFunction(pulumi.ComponentResource):
             function_name=self._settings.exporter,
             rules_arn=self._rules_arn,
         )
-        return aws.lambda_.Permission(
-            f"{self._name}-schedules",
-            action=allowed["Action"][0],
-            function=function.name,
-            principal=allowed["Principal"]["Service"],
-            source_account=allowed["Condition"]["StringEquals"]["aws:SourceAccount"],
-            source_arn=allowed["Condition"]["ArnLike"]["aws:SourceArn"],
-            opts=self._child,
+        return made_permission(
+            f"{self._name}-schedules", function, allowed, self._child
         )
