@@ -595,3 +595,12 @@ def test_every_document_is_rendered_by_the_table(graph):
         if by_name[name].input and name != "vault"
     }
     assert carried == wanted
+
+
+def test_the_page_names_the_services_that_a_deployer_works_on(graph):
+    page = (ROOT / "docs" / "SECURITY.md").read_text()
+    table = page.partition("<!-- services -->")[2].partition("<!-- end of")[0]
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?`) \|", table, re.M)))
+    made = {each.type for each in graph.resources if each.type.startswith("aws:")}
+    assert set(named) == {re.split("[:/]", type_)[1] for type_ in made}
+    assert len(graph.of("aws:iam/role")) == 5
