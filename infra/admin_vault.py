@@ -29,8 +29,6 @@ def deployer_policy(settings: StackSettings) -> str:
         f"{vault.database_mount}/roles/{name}": _ALL,
         f"auth/{vault.auth_mount}/role/{name}": _ALL,
     }
-    if vault.auth == "approle":
-        paths[f"auth/{vault.auth_mount}/role/{name}/role-id"] = _READ
     for secret in secrets(settings):
         paths[f"{vault.kv_mount}/data/{secret}"] = _READ
     if vault.connection_url is not None:
@@ -44,9 +42,8 @@ def deployer_policy(settings: StackSettings) -> str:
             f"sys/auth/{vault.auth_mount}": (*_ALL, "sudo"),
             f"sys/auth/{vault.auth_mount}/tune": ("read", "update", "sudo"),
             f"sys/mounts/auth/{vault.auth_mount}/tune": ("read", "update"),
+            f"auth/{vault.auth_mount}/config/client": _ALL,
         }
-        if vault.auth == "aws":
-            paths[f"auth/{vault.auth_mount}/config/client"] = _ALL
     return "".join(
         f'path "{path}" {{\n  capabilities = [{_quoted(able)}]\n}}\n'
         for path, able in sorted(paths.items())

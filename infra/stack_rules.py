@@ -100,9 +100,17 @@ def _network_problems(network: Any, wrong: Wrong) -> Iterator[ConfigError]:
             yield wrong(key, "names one twice", "each once")
     if network.cidr is not None:
         yield from _own_network_problems(network, wrong)
-    elif len(network.subnet_ids) < 2:
+        return
+    if len(network.subnet_ids) < 2:
         # One zone that fails must not end all syncs.
         yield wrong("subnet_ids", "has the wrong number", "two or more, in two zones")
+    if network.sqs_security_group_id is None:
+        # One of ours would take the name of SQS from everybody in the VPC.
+        yield wrong(
+            "sqs_security_group_id",
+            "is missing for a VPC that exists",
+            "sg-..., the group of its SQS endpoint",
+        )
 
 
 def _own_network_problems(network: Any, wrong: Wrong) -> Iterator[ConfigError]:
@@ -111,8 +119,9 @@ def _own_network_problems(network: Any, wrong: Wrong) -> Iterator[ConfigError]:
     if not network.peers:
         yield wrong("peers", "is empty", "the VPCs of Aurora and, if apart, of Vault")
     own = _block(network.cidr, range(16, 27))
-    if own is None:
-        yield wrong("cidr", "is not an IPv4 block", "such as 10.20.0.0/24, /16 to /26")
+    if own is None or not own.is_private:
+        allowed = "such as 10.20.0.0/24, /16 to /26"
+        yield wrong("cidr", "is not a private IPv4 block", allowed)
     seen = [own] if own is not None else []
     for peer in network.peers:
         block = _block(peer.cidr, range(8, 29))
@@ -146,14 +155,12 @@ def _vault_problems(vault: Any, wrong: Wrong) -> Iterator[ConfigError]:
         yield wrong("address", "is more than an address", "https://host:port alone")
     if (vault.security_group_id is None) == (vault.cidr is None):
         yield wrong("cidr", "and 'security_group_id' exclude each other", "one of them")
-    elif vault.cidr is not None and _block(vault.cidr, range(8, 33)) is None:
-        yield wrong("cidr", "is not an IPv4 block", "such as 10.0.7.0/24")
-    if vault.auth == "approle" and not vault.secret_id_file:
-        yield wrong(
-            "secret_id_file", "is missing for approle", "a path in the function"
-        )
-    if vault.auth == "aws" and vault.secret_id_file:
-        yield wrong("secret_id_file", "is for approle", "nothing, or auth: approle")
+    elif vault.cidr is not None:
+        block = _block(vault.cidr, range(8, 33))
+        if block is None or not block.is_private:
+            yield wrong("cidr", "is not a private IPv4 block", "such as 10.0.7.0/24")
+    if vault.database_mount == vault.kv_mount:
+        yield wrong("database_mount", "is where the KV engine is", "a path of its own")
     yield from _connection_problems(vault, wrong)
 
 

@@ -77,8 +77,8 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sqs_security_group_id: Annotated[
         GroupId | None,
         Meta(
-            description="group of an SQS endpoint that exists, sg-...; none: one is "
-            "made"
+            description="group of the SQS endpoint of that VPC, sg-...; an own VPC "
+            "gets one"
         ),
     ] = None
 
@@ -145,13 +145,9 @@ class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cidr: Annotated[
         Text | None, Meta(description="Vault's IPv4 block, or else security_group_id")
     ] = None
-    auth: Annotated[
-        Literal["aws", "approle"],
-        Meta(description="aws (the function's IAM role) or approle"),
+    auth_mount: Annotated[
+        VaultPath, Meta(description="path of the AWS auth method")
     ] = "aws"
-    auth_mount: Annotated[VaultPath, Meta(description="path of the auth method")] = (
-        "aws"
-    )
     server_id: Annotated[
         Text | Literal[""],
         Meta(description="X-Vault-AWS-IAM-Server-ID that logins must sign, or empty"),
@@ -159,14 +155,6 @@ class VaultSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     resolve_unique_ids: Annotated[
         bool, Meta(description="bind the role's unique id; Vault needs iam:GetRole")
     ] = True
-    secret_id_file: Annotated[
-        str,
-        Meta(
-            pattern=r"^(/\S+)?\Z",
-            description="absolute path of a file in the function with AppRole's "
-            "secret id",
-        ),
-    ] = ""
     manage_mounts: Annotated[
         bool, Meta(description="make the auth and database mounts; false: they exist")
     ] = True

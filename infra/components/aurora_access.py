@@ -30,7 +30,6 @@ class AuroraAccess(pulumi.ComponentResource):
     """A role for one cluster, one feature and one folder.
 
     Attributes:
-        role_arn: ARN of the role.
         cluster_id: Resource id of the cluster, which a restored one does not share.
     """
 
@@ -67,9 +66,8 @@ class AuroraAccess(pulumi.ComponentResource):
             role_arn=role.arn,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
-        self.role_arn = role.arn
         self.cluster_id = aws.rds.get_cluster_output(
             cluster_identifier=settings.aurora.cluster_identifier,
             opts=pulumi.InvokeOptions(parent=self),
         ).cluster_resource_id
-        self.register_outputs({"roleArn": self.role_arn})
+        self.register_outputs({"clusterId": self.cluster_id})

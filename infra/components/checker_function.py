@@ -13,6 +13,7 @@ import pulumi_aws as aws
 from infra import policies, resource_policies
 from infra.components.documents import rendered
 from infra.components.function_log import made_log
+from infra.components.function_permission import made_permission
 from infra.components.iam_role import made_role
 from infra.stack import StackSettings
 from runtime.contract.settings import CHECKER, CheckerSettings
@@ -145,15 +146,7 @@ class CheckerFunction(pulumi.ComponentResource):
             function_name=settings.checker,
             rule_arn=settings.arn("events", f"rule/{settings.checker_rule}"),
         )
-        aws.lambda_.Permission(
-            f"{self._name}-schedule",
-            action=allowed["Action"][0],
-            function=function.name,
-            principal=allowed["Principal"]["Service"],
-            source_account=allowed["Condition"]["StringEquals"]["aws:SourceAccount"],
-            source_arn=allowed["Condition"]["ArnLike"]["aws:SourceArn"],
-            opts=self._child,
-        )
+        made_permission(f"{self._name}-schedule", function, allowed, self._child)
         # A look that fails is not made up for: the next one comes.
         aws.lambda_.FunctionEventInvokeConfig(
             f"{self._name}-events",

@@ -10,6 +10,7 @@ import pulumi_aws as aws
 from infra import resource_policies
 from infra.components.documents import rendered
 from infra.components.function_log import made_log
+from infra.components.function_permission import made_permission
 from infra.components.load_queue import LoadQueue, LoadQueueArgs
 from infra.stack import StackSettings
 from runtime.contract.settings import HANDLER, ExporterSettings
@@ -35,7 +36,7 @@ class ExporterFunctionArgs:
         security_group_id: What it may reach.
         after: What must stand before its code runs: the ways to what it reaches, and
             where files of its contracts go.
-        vault_role: Role to log in to at Vault; of AppRole the role id.
+        vault_role: Role to log in to at Vault.
         vault_database_role: Role whose leased users read the tables.
     """
 
@@ -195,10 +196,8 @@ class ExporterFunction(pulumi.ComponentResource):
                 aurora_sslmode=aurora.sslmode,
                 aurora_sslrootcert=aurora.ca,
                 vault_addr=vault.address,
-                vault_auth=vault.auth,
                 vault_auth_mount=vault.auth_mount,
                 vault_server_id=vault.server_id,
-                vault_secret_id_file=vault.secret_id_file,
                 vault_database_mount=vault.database_mount,
                 vault_database_role=self._args.vault_database_role,
                 vault_namespace=vault.namespace,
@@ -238,12 +237,6 @@ class ExporterFunction(pulumi.ComponentResource):
             function_name=self._settings.exporter,
             rules_arn=self._rules_arn,
         )
-        return aws.lambda_.Permission(
-            f"{self._name}-schedules",
-            action=allowed["Action"][0],
-            function=function.name,
-            principal=allowed["Principal"]["Service"],
-            source_account=allowed["Condition"]["StringEquals"]["aws:SourceAccount"],
-            source_arn=allowed["Condition"]["ArnLike"]["aws:SourceArn"],
-            opts=self._child,
+        return made_permission(
+            f"{self._name}-schedules", function, allowed, self._child
         )

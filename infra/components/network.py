@@ -188,7 +188,13 @@ class Network(pulumi.ComponentResource):
         return rules
 
     def _sqs(self) -> list[pulumi.Resource]:
-        """Let the function reach SQS, by an endpoint of our own if none exists."""
+        """Let the function reach SQS, in an own VPC by an endpoint of its own.
+
+        The endpoint has the name of SQS in the whole VPC: in one that exists, others
+        would be led to it and not be let in.
+        Source: AWSSimpleQueueService/latest/SQSDeveloperGuide/
+        sqs-internetwork-traffic-privacy.html asks for private DNS
+        """
         given = self._settings.network.sqs_security_group_id
         if given is not None:
             return self._way("sqs", _HTTPS, given)

@@ -63,8 +63,7 @@ class VaultAccess(pulumi.ComponentResource):
     """What the exporter may do at Vault: lease one kind of user.
 
     Attributes:
-        role: What the exporter logs in to; of AppRole the role id. Known once the
-            login works.
+        role: What the exporter logs in to, known once the login works.
         database_role: Role of the database engine.
     """
 
@@ -92,10 +91,7 @@ class VaultAccess(pulumi.ComponentResource):
             opts=self._child,
         )
         mount = self._auth_mount()
-        if self._vault.auth == "aws":
-            self.role = self._aws_role(mount, policy, args.function_role_arn)
-        else:
-            self.role = self._approle(mount, policy)
+        self.role = self._login(mount, policy, args.function_role_arn)
         self.register_outputs({"role": self.role, "databaseRole": self.database_role})
 
     def _database(self, args: VaultAccessArgs) -> None:
@@ -144,11 +140,11 @@ class VaultAccess(pulumi.ComponentResource):
             return self._vault.auth_mount
         backend = vault.AuthBackend(
             f"{self._name}-auth",
-            type=self._vault.auth,
+            type="aws",
             path=self._vault.auth_mount,
             opts=self._child,
         )
-        if self._vault.auth == "aws" and self._vault.server_id:
+        if self._vault.server_id:
             client = vault.aws.AuthBackendClient(
                 f"{self._name}-auth-client",
                 backend=backend.path,
@@ -160,7 +156,7 @@ class VaultAccess(pulumi.ComponentResource):
             )
         return backend.path
 
-    def _aws_role(
+    def _login(
         self,
         mount: pulumi.Input[str],
         policy: vault.Policy,
@@ -180,18 +176,3 @@ class VaultAccess(pulumi.ComponentResource):
             opts=self._child,
         )
         return role.role
-
-    def _approle(
-        self, mount: pulumi.Input[str], policy: vault.Policy
-    ) -> pulumi.Output[str]:
-        role = vault.approle.AuthBackendRole(
-            f"{self._name}-login",
-            backend=mount,
-            role_name=self.database_role,
-            token_policies=[policy.name],
-            token_no_default_policy=True,
-            token_ttl=LEASE_SECONDS,
-            token_max_ttl=LEASE_SECONDS,
-            opts=self._child,
-        )
-        return role.role_id

@@ -98,7 +98,7 @@ def _command(stack: LocalStack) -> Command:
             "LAMBDA_EXECUTOR": "local",
             "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(retry["base"]),
             "LAMBDA_ASYNC_RETRY_MAX_SECONDS": str(retry["max"]),
-            "SCHEDULE_LOOK_SECONDS": str(stack.fact("schedule_look_seconds", 1)),
+            "SCHEDULED_RULES": stack.fact("scheduled_rules", ".*"),
             # Stopped in good order, the part keeps its state for the next start.
             "PERSIST_STATE": "1",
             "STATE_DIR": str(folder / "state"),

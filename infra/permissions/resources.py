@@ -13,20 +13,25 @@ BUCKET = Policy(
 )
 KEY = Policy(name="key", who="The lake's key", resource="aws:kms/key:Key")
 TOPIC = Policy(
-    name="topic",
-    who="The topic of new files",
-    resource=_TOPIC_POLICY,
+    name="topic", who="The topic of new files", resource=_TOPIC_POLICY, part="files"
 )
 ALARM_TOPIC = Policy(
     name="alarm-topic",
     who="The topic of alarms and errors",
     resource=_TOPIC_POLICY,
+    part="alarms",
 )
 DEAD_LETTERS = Policy(
-    name="dead-letters", who="The queue of given up events", resource=_QUEUE_POLICY
+    name="dead-letters",
+    who="The queue of given up events",
+    resource=_QUEUE_POLICY,
+    part="dead-letters",
 )
 LOAD_QUEUE = Policy(
-    name="load-queue", who="The queue of loads' chunks", resource=_QUEUE_POLICY
+    name="load-queue",
+    who="The queue of loads' chunks",
+    resource=_QUEUE_POLICY,
+    part="load",
 )
 ENDPOINT = Policy(
     name="endpoint",
@@ -38,12 +43,14 @@ FUNCTION = Policy(
     who="The exporter's function, who may start it",
     resource=_PERMISSION,
     input="",
+    part="exporter",
 )
 CHECKER = Policy(
     name="checker-function",
     who="The checker's function, who may start it",
     resource=_PERMISSION,
     input="",
+    part="checker",
 )
 
 _PLAIN_HTTP = {"Bool": {"aws:SecureTransport": "false"}}

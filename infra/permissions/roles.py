@@ -12,16 +12,17 @@ from infra.permissions.row import (
     via,
 )
 
-AURORA_TRUST = trust("aurora-trust", "Who takes the cluster's role")
-AURORA = identity("aurora", "The Aurora cluster, when it exports")
-EXPORTER_TRUST = trust("exporter-trust", "Who takes the function's role")
-EXPORTER = identity("exporter", "The exporter's function")
-CHECKER_TRUST = trust("checker-trust", "Who takes the checker's role")
-CHECKER = identity("checker", "The checker's function")
+AURORA_TRUST = trust("aurora-trust", "Who takes the cluster's role", "aurora")
+AURORA = identity("aurora", "The Aurora cluster, when it exports", "aurora")
+EXPORTER_TRUST = trust("exporter-trust", "Who takes the function's role", "exporter")
+EXPORTER = identity("exporter", "The exporter's function", "exporter")
+CHECKER_TRUST = trust("checker-trust", "Who takes the checker's role", "checker")
+CHECKER = identity("checker", "The checker's function", "checker")
 VAULT = Policy(
     name="vault",
     who="The function's login at Vault",
     resource="vault:index/policy:Policy",
+    part="exporter",
 )
 
 _EXPORTER_STEP = "test_rights.py::test_without_one_right_of_the_exporter_its_step_fails"

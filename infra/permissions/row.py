@@ -26,23 +26,33 @@ class Policy:
         who: Who holds it, or what it guards.
         resource: Pulumi's token of the resource that carries it.
         input: That resource's input.
+        part: What tells the name of the role, queue, topic or function that has it
+            from the stack's others; empty where that has no such name.
     """
 
     name: str
     who: str
     resource: str
     input: str = "policy"
+    part: str = ""
 
 
-def trust(name: str, who: str) -> Policy:
+def trust(name: str, who: str, part: str) -> Policy:
     """Return the policy of who takes a role."""
-    role = "aws:iam/role:Role"
-    return Policy(name=name, who=who, resource=role, input="assumeRolePolicy")
+    return Policy(
+        name=name,
+        who=who,
+        resource="aws:iam/role:Role",
+        input="assumeRolePolicy",
+        part=part,
+    )
 
 
-def identity(name: str, who: str) -> Policy:
+def identity(name: str, who: str, part: str) -> Policy:
     """Return the policy of what a role may do."""
-    return Policy(name=name, who=who, resource="aws:iam/rolePolicy:RolePolicy")
+    return Policy(
+        name=name, who=who, resource="aws:iam/rolePolicy:RolePolicy", part=part
+    )
 
 
 @dataclass(frozen=True)

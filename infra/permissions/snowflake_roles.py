@@ -11,10 +11,18 @@ from infra.permissions.row import (
     via,
 )
 
-SNOWFLAKE_TRUST = trust("snowflake-trust", "Who takes Snowflake's role of the lake")
-SNOWFLAKE = identity("snowflake", "Snowflake, when it loads and tells its status")
-ERRORS_TRUST = trust("snowflake-errors-trust", "Who takes Snowflake's role of errors")
-ERRORS = identity("snowflake-errors", "Snowflake, when a pipe or a task fails")
+SNOWFLAKE_TRUST = trust(
+    "snowflake-trust", "Who takes Snowflake's role of the lake", "snowflake"
+)
+SNOWFLAKE = identity(
+    "snowflake", "Snowflake, when it loads and tells its status", "snowflake"
+)
+ERRORS_TRUST = trust(
+    "snowflake-errors-trust", "Who takes Snowflake's role of errors", "snowflake-errors"
+)
+ERRORS = identity(
+    "snowflake-errors", "Snowflake, when a pipe or a task fails", "snowflake-errors"
+)
 
 _READING = (
     "test_reading_rights.py"

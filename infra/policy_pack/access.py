@@ -8,7 +8,9 @@ from typing import Any
 from infra.permissions import POLICIES
 from infra.permissions.match import is_vault_policy, strangers
 from infra.permissions.roles import VAULT
+from infra.permissions.row import Policy
 from infra.policy_pack.model import Resource, Rule, Unknown
+from infra.policy_pack.place import Place
 from infra.providers import PREVIEW_FEATURES
 
 # Other ways to give rights, which the table does not know.
@@ -39,6 +41,18 @@ def permission(inputs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# Which input tells whose a policy is: the last word of a name, an ARN or a URL.
+_HOLDERS = {
+    "aws:iam/role:Role": "name",
+    "aws:iam/rolePolicy:RolePolicy": "role",
+    "aws:lambda/permission:Permission": "function",
+    "aws:s3/bucketPolicy:BucketPolicy": "bucket",
+    "aws:sns/topicPolicy:TopicPolicy": "arn",
+    "aws:sqs/queuePolicy:QueuePolicy": "queueUrl",
+    "vault:index/policy:Policy": "name",
+}
+
+
 def _in_the_table(resource: Resource) -> Iterator[str]:
     if _OTHER_WAYS.fullmatch(resource.kind):
         yield "the table of permissions has no such resource"
@@ -47,8 +61,10 @@ def _in_the_table(resource: Resource) -> Iterator[str]:
     ):
         yield "the role brings policies that the table does not have"
     if resource.kind == _PERMISSION:
-        document = {"Statement": [permission(resource.inputs)]}
-        yield from strangers(document, resource.type, "")
+        if not any(isinstance(each, Unknown) for each in resource.inputs.values()):
+            yield from _strangers(
+                resource, "", {"Statement": [permission(resource.inputs)]}
+            )
     for key in _INPUTS:
         text = resource.inputs.get(key)
         if text and isinstance(text, str) and not isinstance(text, Unknown):
@@ -61,10 +77,41 @@ def _in_the_table(resource: Resource) -> Iterator[str]:
 
 def _text(resource: Resource, key: str, text: str) -> Iterator[str]:
     if resource.type == VAULT.resource:
-        if not is_vault_policy(text, VAULT):
+        place = Place(resource.stack, "", "")
+        mine = _is_holders(resource, VAULT, place)
+        if not mine or not is_vault_policy(text, VAULT, place.known):
             yield f"it is not policy {VAULT.name!r} of the table"
     elif resource.type.startswith("aws:"):
-        yield from strangers(json.loads(text), resource.type, key)
+        yield from _strangers(resource, key, json.loads(text))
+
+
+def _strangers(resource: Resource, key: str, document: dict[str, Any]) -> Iterator[str]:
+    given = resource.provider_inputs
+    accounts = _parsed(given.get("allowedAccountIds") or "[]")
+    if len(accounts) != 1 or not given.get("region"):
+        yield "its provider is not held to one account and one region"
+        return
+    place = Place(resource.stack, accounts[0], given["region"])
+    possible = [
+        policy
+        for policy in POLICIES
+        if (policy.resource, policy.input) == (resource.type, key)
+        and _is_holders(resource, policy, place)
+    ]
+    yield from strangers(document, possible, place.known)
+
+
+def _is_holders(resource: Resource, policy: Policy, place: Place) -> bool:
+    """Whether a policy is for the role, queue, topic, bucket or function there."""
+    told = resource.inputs.get(_HOLDERS.get(resource.type, ""))
+    if not told or isinstance(told, Unknown):
+        return True
+    return re.split("[/:]", told)[-1] == place.holder(policy)
+
+
+def _parsed(given: Any) -> Any:
+    """Return what a provider was given, which Pulumi passes as JSON text."""
+    return json.loads(given) if isinstance(given, str) else given
 
 
 # Names of inputs that hold secrets, and where the program may set one: Pulumi hides
@@ -117,8 +164,7 @@ def _named_previews(resource: Resource) -> Iterator[str]:
         given = resource.inputs.get("previewFeaturesEnabled", [])
     else:
         return
-    features = json.loads(given) if isinstance(given, str) else given
-    for name in sorted(set(features) - set(PREVIEW_FEATURES)):
+    for name in sorted(set(_parsed(given)) - set(PREVIEW_FEATURES)):
         yield f"preview feature {name!r} is not among those that the program names"
 
 
@@ -126,7 +172,8 @@ RULES = (
     Rule(
         name="permission-in-the-table",
         description="Every statement is a row of the table of permissions, whose "
-        "wildcards say why",
+        "wildcards say why, with the names of this stack, account and region, and "
+        "stands at whose it is",
         check=_in_the_table,
     ),
     Rule(

@@ -134,7 +134,8 @@ RULES = (
     StackRule(
         name="data-is-kept",
         description="What holds data cannot be deleted by mistake, unless the whole "
-        "stack has `deletion_protection: false`",
+        "stack has `deletion_protection: false`; what Pulumi leaves behind in "
+        "Snowflake, which it does not tell a policy, the program's tests hold",
         check=_kept,
     ),
     Rule(

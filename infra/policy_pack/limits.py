@@ -136,11 +136,28 @@ LIMITS = {
     ),
     "vault:index/mount:Mount": Limit(key="path", most=128, form=_MOUNT, source=_VAULT),
 }
-# Longest texts that services take beside names.
-POLICY_OF_A_ROLE = 10_240  # IAM/latest/UserGuide/reference_iam-quotas.html, all inline
-POLICY_OF_A_KEY = 32_768  # kms/latest/developerguide/resource-limits.html
-POLICY_OF_A_BUCKET = 20_480  # AmazonS3/latest/userguide/bucket-policies.html
-POLICY_OF_A_TOPIC = 30_720  # sns/latest/dg/sns-access-policy-language-api-permissions
+# Longest texts that services take beside names, in characters by type and input.
+# Sources, below https://docs.aws.amazon.com/: IAM/latest/UserGuide/
+# reference_iam-quotas.html, AmazonS3/latest/userguide/bucket-policies.html,
+# kms/latest/developerguide/resource-limits.html, sns/latest/api/
+# API_SetTopicAttributes.html, AWSSimpleQueueService/latest/SQSDeveloperGuide/
+# quotas-policies.html, vpc/latest/privatelink/vpc-limits-endpoints.html,
+# eventbridge/latest/APIReference/API_PutRule.html and API_Target.html,
+# AWSEC2/latest/APIReference/API_CreateSecurityGroup.html; and
+# https://docs.snowflake.com/en/user-guide/query-size-limits
+TEXTS = {
+    ("aws:iam/rolePolicy:RolePolicy", "policy"): 10_240,
+    ("aws:iam/role:Role", "assumeRolePolicy"): 2_048,
+    ("aws:s3/bucketPolicy:BucketPolicy", "policy"): 20_480,
+    ("aws:kms/key:Key", "policy"): 32_768,
+    ("aws:sns/topicPolicy:TopicPolicy", "policy"): 30_720,
+    ("aws:sqs/queuePolicy:QueuePolicy", "policy"): 8_192,
+    ("aws:ec2/vpcEndpoint:VpcEndpoint", "policy"): 20_480,
+    ("aws:cloudwatch/eventRule:EventRule", "description"): 512,
+    ("aws:cloudwatch/eventTarget:EventTarget", "input"): 8_192,
+    ("aws:ec2/securityGroup:SecurityGroup", "description"): 255,
+    ("snowflake:index/view:View", "statement"): 1_000_000,
+    ("snowflake:index/task:Task", "sqlStatement"): 1_000_000,
+    ("snowflake:index/pipe:Pipe", "copyStatement"): 1_000_000,
+}
 ENVIRONMENT = 4_096  # lambda/latest/dg/gettingstarted-limits.html, names and values
-DESCRIPTION_OF_A_RULE = 512  # eventbridge/latest/APIReference/API_PutRule.html
-DESCRIPTION_OF_A_GROUP = 255  # AWSEC2/latest/APIReference/API_CreateSecurityGroup.html

@@ -42,6 +42,11 @@ class Resource:
         """The token without its last part: `aws:s3/bucket`."""
         return self.type.rpartition(":")[0]
 
+    @property
+    def stack(self) -> str:
+        """Name of its stack, as Pulumi writes it into every URN."""
+        return self.urn.split(":")[2]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:

@@ -84,7 +84,8 @@ class ExporterSettings(_Settings, frozen=True, kw_only=True):
         aurora_sslmode: libpq's sslmode; verify-full in the cloud.
         aurora_sslrootcert: CA bundle inside the function, empty for none.
         vault_addr: Address of Vault.
-        vault_auth: `aws` (the function's own IAM role) or `approle`.
+        vault_auth: `aws` (the function's own IAM role); or `approle`, with which only
+            tests log in: a deployed function has no file with a secret id.
         vault_auth_mount: Path of that auth method.
         vault_role: Vault role to log in to; of AppRole the role id.
         vault_server_id: Value of the signed server-id header, empty for none.

@@ -128,7 +128,7 @@ def _letters(report: Report, settings: ExporterSettings, site: Site) -> None:
         settings.load_queue_url,
     )
     if many := queue.count():
-        seen = [each.table for each in queue.look(_MOST_LETTERS, hidden=1)]
+        seen = [each.table for each in queue.look(_MOST_LETTERS)]
         tables = ", ".join(sorted({table for table in seen if table})) or "unknown"
         fact = (
             f"{many} events or chunks were given up ({tables}); the cause first, then"

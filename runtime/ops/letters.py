@@ -107,14 +107,15 @@ class DeadLetters:
             )["Attributes"]
         return sum(int(told.get(name, 0)) for name in names)
 
-    def look(self, most: int, hidden: int = _HIDDEN_SECONDS) -> list[Letter]:
-        """Return letters without taking any.
+    def look(self, most: int) -> list[Letter]:
+        """Return letters without taking any: who clears them at once finds them.
 
         Args:
             most: At most so many.
-            hidden: Seconds for which nobody else sees them.
         """
-        return [letter for letter, _ in self._received(most, hidden)]
+        received = list(self._received(most))
+        self._show_again([message for _, message in received])
+        return [letter for letter, _ in received]
 
     def clear(self) -> Iterator[Letter]:
         """Take all letters: chunks go back to their queue, the others are let go of.
@@ -122,9 +123,11 @@ class DeadLetters:
         Yields:
             Each one when that is done.
         """
-        for letter, message in self._received(self.count(), _HIDDEN_SECONDS):
+        kept = []
+        for letter, message in self._received(self.count()):
             with self._told():
                 if letter.kind == "unknown":
+                    kept.append(message)
                     continue
                 if letter.kind == "chunk":
                     self._client.send_message(
@@ -134,17 +137,31 @@ class DeadLetters:
                     QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"]
                 )
             yield letter
+        self._show_again(kept)
 
-    def _received(
-        self, most: int, hidden: int
-    ) -> Iterator[tuple[Letter, dict[str, Any]]]:
+    def _show_again(self, messages: list[dict[str, Any]]) -> None:
+        for start in range(0, len(messages), _AT_ONCE):
+            entries = [
+                {
+                    "Id": str(number),
+                    "ReceiptHandle": message["ReceiptHandle"],
+                    "VisibilityTimeout": 0,
+                }
+                for number, message in enumerate(messages[start : start + _AT_ONCE])
+            ]
+            with self._told():
+                self._client.change_message_visibility_batch(
+                    QueueUrl=self._url, Entries=entries
+                )
+
+    def _received(self, most: int) -> Iterator[tuple[Letter, dict[str, Any]]]:
         seen = 0
         while seen < most:
             with self._told():
                 answer = self._client.receive_message(
                     QueueUrl=self._url,
                     MaxNumberOfMessages=min(_AT_ONCE, most - seen),
-                    VisibilityTimeout=hidden,
+                    VisibilityTimeout=_HIDDEN_SECONDS,
                     MessageAttributeNames=["All"],
                 )
             messages = answer.get("Messages", [])

@@ -76,12 +76,16 @@ class _Mocks(Mocks):
 
     def __init__(self, calls: list[MockCallArgs]) -> None:
         self._calls = calls
+        self._place = ""
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict]:
         if not args.custom:
             return None, {}
         inputs = _plain(args.inputs)
-        return f"{args.name}-id", {**args.inputs, **_outputs(args, inputs)}
+        if args.typ == "pulumi:providers:aws":
+            (account,) = json.loads(inputs["allowedAccountIds"])
+            self._place = f"{inputs['region']}:{account}"
+        return f"{args.name}-id", {**args.inputs, **_outputs(args, inputs, self._place)}
 
     def call(self, args: MockCallArgs) -> dict:  # type: ignore[override]
         self._calls.append(args)
@@ -99,12 +103,15 @@ class _Mocks(Mocks):
         raise AssertionError(f"unknown call {args.token}")
 
 
-def _outputs(args: MockResourceArgs, inputs: dict[str, Any]) -> dict[str, Any]:
+def _outputs(
+    args: MockResourceArgs, inputs: dict[str, Any], place: str
+) -> dict[str, Any]:
     service, _, kind = args.typ.removeprefix("aws:").partition("/")
     name = inputs.get("name", inputs.get("bucket", args.name))
     found: dict[str, Any] = {}
     if args.typ.startswith("aws:"):
-        found["arn"] = f"arn:aws:{service}:eu-west-1:111122223333:{name}"
+        name_there = f"key/{name}" if service == "kms" else name
+        found["arn"] = f"arn:aws:{service}:{place}:{name_there}"
         found |= {"url": f"https://{name}", "prefixListId": f"pl-{args.name}"}
         found["keyId"] = args.name
     if args.typ.startswith("snowflake:"):
@@ -112,7 +119,7 @@ def _outputs(args: MockResourceArgs, inputs: dict[str, Any]) -> dict[str, Any]:
         found["fullyQualifiedName"] = ".".join(f'"{part}"' for part in parts if part)
         found["describeOutputs"] = [{"iamUserArn": SNOWFLAKE_USER}]
         found["awsSnsIamUserArn"] = SNOWFLAKE_USER
-        found["awsSnsExternalId"] = "made up by Snowflake"
+        found["awsSnsExternalId"] = "made-up-by-Snowflake"
         found["notificationChannel"] = "arn:aws:sqs:eu-west-1:999988887777:sf-1"
     if args.typ.startswith("vault:appRole"):
         found["roleId"] = "role-id"

@@ -143,16 +143,15 @@ VAULT_PATHS = {
     "vault:database/secretBackendRole": "{backend}/roles/{name}",
     "vault:aws/authBackendClient": "auth/{backend}/config/client",
     "vault:aws/authBackendRole": "auth/{backend}/role/{role}",
-    "vault:appRole/authBackendRole": "auth/{backend}/role/{roleName}",
 }
-APPROLE = {"auth": "approle", "auth_mount": "approle", "secret_id_file": "/f"}
+OTHER_PATH = {"auth_mount": "aws/sync"}
 EXISTING = {"manage_mounts": False}
 GIVEN = {"connection_url": None, "admin_user": None, "admin_secret": None}
 # Paths that no resource is: reading lists, tuning, and the provider's own token.
-AROUND = r"auth/token/create|sys/(mounts|auth)|sys/.*/tune|.*/role-id"
+AROUND = r"auth/token/create|sys/(mounts|auth)|sys/.*/tune"
 
 
-@pytest.mark.parametrize("changes", [{}, APPROLE, EXISTING, EXISTING | GIVEN])
+@pytest.mark.parametrize("changes", [{}, OTHER_PATH, EXISTING, EXISTING | GIVEN])
 def test_the_policy_names_the_paths_of_the_programs_resources(changes, packed_bundle):
     given, wanted = with_vault(**changes), settings(**changes)
     graph = run(given | {"bundle": packed_bundle})

@@ -74,18 +74,13 @@ def test_the_longest_rules_begin_as_the_permission_says(longest):
 
 
 def test_the_longest_texts_fit_too(longest):
-    def size(type_: str, key: str, name: str = "") -> int:
-        found = [each.inputs.get(key) or "" for each in longest.of(type_, name)]
-        assert any(found)
-        return max(len(text) for text in found)
-
-    assert size("aws:iam/rolePolicy", "policy") <= limits.POLICY_OF_A_ROLE
-    assert size("aws:kms/key", "policy") <= limits.POLICY_OF_A_KEY
-    assert size("aws:s3/bucketPolicy", "policy") <= limits.POLICY_OF_A_BUCKET
-    assert size("aws:sns/topicPolicy", "policy") <= limits.POLICY_OF_A_TOPIC
-    rules, groups = "aws:cloudwatch/eventRule", "aws:ec2/securityGroup"
-    assert size(rules, "description") <= limits.DESCRIPTION_OF_A_RULE
-    assert size(groups, "description") <= limits.DESCRIPTION_OF_A_GROUP
+    for (type_, key), most in limits.TEXTS.items():
+        texts = [
+            each.inputs[key]
+            for each in longest.resources
+            if each.type == type_ and each.inputs.get(key)
+        ]
+        assert texts and max(map(len, texts)) <= most, type_
     for function in longest.of("aws:lambda/function"):
         variables = function.inputs["environment"]["variables"]
         taken = sum(len(key) + len(value) for key, value in variables.items())

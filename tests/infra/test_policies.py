@@ -17,11 +17,11 @@ from infra.permissions import resources, roles, row, snowflake_roles
 from infra.stack import ROOT
 from tests.infra.deployed import Documents, statement
 from tests.infra.iam import decide
-from tests.infra.recording import SNOWFLAKE_USER
+from tests.infra.recording import SNOWFLAKE_USER, example_settings, run
 
 ACCOUNT, OTHER_ACCOUNT = "111122223333", "444455556666"
 BUCKET = "arn:aws:s3:::aurora-sync-dev-111122223333-eu-west-1"
-KEY = "arn:aws:kms:eu-west-1:111122223333:lake-key"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/lake-key"
 LEDGER = "arn:aws:dynamodb:eu-west-1:111122223333:table/aurora-sync-dev-ledger"
 LOADS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-load"
 DEAD_LETTERS = "arn:aws:sqs:eu-west-1:111122223333:aurora-sync-dev-dead-letters"
@@ -298,7 +298,7 @@ def test_snowflakes_user_publishes_with_the_external_id_that_it_told(
     trust = documents["snowflake-errors-trust"]
     (one,) = trust["Statement"]
     assert one["Principal"] == {"AWS": SNOWFLAKE_USER}
-    told = {"sts__ExternalId": "made up by Snowflake"}
+    told = {"sts__ExternalId": "made-up-by-Snowflake"}
     assert decide(trust, "sts:AssumeRole", "role", **told) == "allow"
     assert decide(trust, "sts:AssumeRole", "role", sts__ExternalId="x") == "none"
     assert decide(trust, "sts:AssumeRole", "role") == "none"
@@ -472,10 +472,10 @@ def test_endpoints_lead_to_this_account_only(documents: Documents):
     assert decide(documents["endpoint"], "s3:PutObject", EXPORT, **other) == "none"
 
 
-def test_all_endpoints_carry_the_same_policy(graph):
-    carried = {
-        each.name: each.inputs["policy"] for each in graph.of("aws:ec2/vpcEndpoint")
-    }
+def test_all_endpoints_carry_the_same_policy(settings):
+    settings["network"] = example_settings("staging")["network"]
+    endpoints = run(settings).of("aws:ec2/vpcEndpoint")
+    carried = {each.name: each.inputs["policy"] for each in endpoints}
     assert set(carried) == {"network-s3", "network-dynamodb", "network-sqs"}
     assert len(set(carried.values())) == 1
 
@@ -595,3 +595,12 @@ def test_every_document_is_rendered_by_the_table(graph):
         if by_name[name].input and name != "vault"
     }
     assert carried == wanted
+
+
+def test_the_page_names_the_services_that_a_deployer_works_on(graph):
+    page = (ROOT / "docs" / "SECURITY.md").read_text()
+    table = page.partition("<!-- services -->")[2].partition("<!-- end of")[0]
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.+?`) \|", table, re.M)))
+    made = {each.type for each in graph.resources if each.type.startswith("aws:")}
+    assert set(named) == {re.split("[:/]", type_)[1] for type_ in made}
+    assert len(graph.of("aws:iam/role")) == 5

@@ -205,12 +205,28 @@ def shortened(program: Resources, kind: str, sid: str) -> Resources:
     return altered(program, kind, policy=json.dumps(document))
 
 
+def named_otherwise(program: Resources, name: str, old: str, new: str) -> Resources:
+    """Write another name into the policy of a resource, all through."""
+    (one,) = (each for each in program if each.name == name)
+    key = "policy" if "policy" in one.inputs else "assumeRolePolicy"
+    assert old in one.inputs[key]
+    changes = {key: one.inputs[key].replace(old, new)}
+    return altered(program, one.kind, name, **changes)
+
+
+def exchanged(program: Resources, kind: str, key: str, one: str, other: str) -> Any:
+    """Give a resource the policy of another of its kind."""
+    (found,) = (each for each in program if each.name == other)
+    return altered(program, kind, one, **{key: found.inputs[key]})
+
+
 def unprotected(program: Resources, kind: str) -> Resources:
     return [
         replace(each, protect=False) if each.kind == kind else each for each in program
     ]
 
 
+MINE, FOREIGN = "111122223333", "999999999999"
 BUCKET, QUEUE, TOPIC = "aws:s3/bucketPolicy", "aws:sqs/queuePolicy", "aws:sns/topic"
 ROLE, ENCRYPTION = (
     "aws:iam/rolePolicy",
@@ -325,6 +341,69 @@ SEEDED: list[tuple[str, Any]] = [
         lambda p: altered(
             p, "vault:index/policy", policy='path "*" { capabilities = ["sudo"] }\n'
         ),
+    ),
+    # Another account, region, stack or holder, the same all through a policy.
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "lake-key", MINE, FOREIGN),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "network-s3", MINE, FOREIGN),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "aurora-policy", MINE, FOREIGN),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "aurora-policy", "dev", "prod"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "aurora-policy", "eu-west-1", "us-east-1"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "aurora-role", MINE, FOREIGN),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "trust-role", "user/snowflake", "root"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "events-policy", "user/snowflake", "root"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "exporter-load-policy", "-load", "-dead-letters"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: named_otherwise(p, "vault-policy", "sync-dev", "sync-prod"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: exchanged(p, ROLE, "policy", "exporter-role", "trust-policy"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: exchanged(
+            p, "aws:iam/role", "assumeRolePolicy", "aurora-role", "checker-role"
+        ),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: altered(p, "aws:iam/role", "exporter", name="aurora-sync-dev-more"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: altered(p, "vault:index/policy", name="everybody"),
+    ),
+    (
+        "permission-in-the-table",
+        lambda p: provided(p, "aws:kms/key", allowedAccountIds="[]"),
     ),
     (
         "no-plain-secret",
@@ -500,6 +579,9 @@ def test_in_a_preview_what_is_not_known_yet_is_no_violation():
     policy = {"policy": UNKNOWN_STRING_VALUE}
     type_ = "aws:iam/rolePolicy:RolePolicy"
     assert asked("permission-in-the-table", type_, policy) == []
+    started = {"function": UNKNOWN_STRING_VALUE, "principal": "events.amazonaws.com"}
+    type_ = "aws:lambda/permission:Permission"
+    assert asked("permission-in-the-table", type_, started) == []
     rules: dict[str, Any] = {"rules": [{"applyServerSideEncryptionByDefault": {}}]}
     type_ = (
         "aws:s3/bucketServerSideEncryptionConfiguration:"

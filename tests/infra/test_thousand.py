@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from infra import preflight
+from infra.policy_pack.limits import ENVIRONMENT, LIMITS, TEXTS
 from runtime.contract.loader import contract_path
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.snowflake_status import state_view
@@ -41,30 +42,6 @@ A_TABLE_HAS = {
     "aws:cloudwatch/eventRule:EventRule": 1,
     "aws:cloudwatch/eventTarget:EventTarget": 1,
 }
-# Largest sizes in characters, by type and input. Sources, below
-# https://docs.aws.amazon.com/: IAM/latest/UserGuide/reference_iam-quotas.html,
-# AmazonS3/latest/userguide/bucket-policies.html, kms/latest/developerguide/
-# resource-limits.html, sns/latest/api/API_SetTopicAttributes.html,
-# AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-policies.html,
-# vpc/latest/privatelink/vpc-limits-endpoints.html.
-LARGEST = {
-    ("aws:iam/rolePolicy:RolePolicy", "policy"): 10_240,
-    ("aws:iam/role:Role", "assumeRolePolicy"): 2_048,
-    ("aws:s3/bucketPolicy:BucketPolicy", "policy"): 20_480,
-    ("aws:kms/key:Key", "policy"): 32_768,
-    ("aws:sns/topicPolicy:TopicPolicy", "policy"): 30_720,
-    ("aws:sqs/queuePolicy:QueuePolicy", "policy"): 8_192,
-    ("aws:ec2/vpcEndpoint:VpcEndpoint", "policy"): 20_480,
-    ("aws:cloudwatch/eventRule:EventRule", "name"): 64,
-    ("aws:cloudwatch/eventRule:EventRule", "description"): 512,
-    ("aws:cloudwatch/eventTarget:EventTarget", "input"): 8_192,
-    # https://docs.snowflake.com/en/user-guide/query-size-limits
-    ("snowflake:index/view:View", "statement"): 1_000_000,
-    ("snowflake:index/task:Task", "sqlStatement"): 1_000_000,
-    ("snowflake:index/pipe:Pipe", "copyStatement"): 1_000_000,
-}
-# docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-ENVIRONMENT_BYTES = 4_096
 BUNDLE_MB = 250
 # Most that the pinned packages may take of it: see test_bundle.
 PACKAGES_MB = 40
@@ -172,8 +149,8 @@ def test_no_shared_document_grows_but_the_views_that_name_all_tables(few, many):
     }
 
 
-@pytest.mark.parametrize("limit", LARGEST, ids=lambda limit: ".".join(limit))
-def test_documents_names_and_statements_fit_their_services(many, limit):
+@pytest.mark.parametrize("limit", TEXTS, ids=lambda limit: ".".join(limit))
+def test_documents_and_statements_fit_their_services(many, limit):
     kind, key = limit
     sizes = [
         len(each.inputs[key])
@@ -181,7 +158,7 @@ def test_documents_names_and_statements_fit_their_services(many, limit):
         if each.type == kind and key in each.inputs
     ]
     assert sizes
-    assert max(sizes) <= LARGEST[limit]
+    assert max(sizes) <= TEXTS[limit]
 
 
 def test_of_the_views_that_name_all_tables_only_the_list_of_names_grows(few, many):
@@ -205,7 +182,7 @@ def test_the_views_that_name_all_tables_have_room_for_thousands(view):
     tables = [make_table(table_name=name, target_schema="X") for name in names]
     objects = SnowflakeObjects(database="D" * 255, warehouse="W", stack=STACK)
     size = len(view(objects, tables))
-    assert size < 0.6 * LARGEST["snowflake:index/view:View", "statement"]
+    assert size < 0.6 * TEXTS["snowflake:index/view:View", "statement"]
 
 
 def test_one_notification_one_permission_and_one_topic_serve_all(many):
@@ -223,7 +200,7 @@ def test_the_functions_settings_fit_its_environment(many):
     for function in functions:
         variables = function.inputs["environment"]["variables"]
         taken = sum(len(k) + len(v) for k, v in variables.items())
-        assert taken < ENVIRONMENT_BYTES
+        assert taken < ENVIRONMENT
 
 
 def test_the_bundle_holds_a_thousand_contracts(evaluated):
@@ -233,7 +210,9 @@ def test_the_bundle_holds_a_thousand_contracts(evaluated):
 
 def test_names_of_rules_stay_apart_though_they_are_cut(many):
     rules = many.of("aws:cloudwatch/eventRule", "table-")
-    assert len({each.inputs["name"] for each in rules}) == MANY
+    names = {each.inputs["name"] for each in rules}
+    assert len(names) == MANY
+    assert max(map(len, names)) <= LIMITS["aws:cloudwatch/eventRule:EventRule"].most
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ def test_a_wrong_value_is_one_error(packed_example, path, value):
     line = the_error(changed(path, value), packed_example)
     # Of two settings that contradict each other, the message names the one to mend.
     mended = {
-        ("vault", "auth"): ("vault", "secret_id_file"),
         ("aurora", "cluster_identifier"): ("aurora", "host"),
         ("function", "max_concurrency"): ("function", "load_concurrency"),
     }

@@ -5,6 +5,7 @@ from typing import Any
 from tests.infra.recording import example_settings
 
 OWN_VPC = example_settings("staging")["network"]
+EXISTING_VPC = example_settings("dev")["network"]
 # Where a setting stands: group and key, or a key of the stack itself.
 Field = tuple[str, ...]
 
@@ -24,6 +25,7 @@ WRONG: dict[Field, list[Any]] = {
     ],
     ("network", "cidr"): [
         *("", "10.20.0.1/24", "10.20.0.0/28", "10.0.0.0/8", "10.20.0.0", "fd00::/56"),
+        "52.0.0.0/24",
     ],
     ("network", "availability_zones"): [
         *([], ["eu-west-1a"], ["eu-west-1a"] * 2, ["eu-west-1", "eu-west-1b"]),
@@ -66,12 +68,12 @@ WRONG: dict[Field, list[Any]] = {
     ("vault", "namespace"): ["/", " admin", "admin/"],
     ("vault", "ca"): ["../secrets.pem", "config/certs/"],
     ("vault", "security_group_id"): ["", "10.0.0.0/16"],
-    ("vault", "cidr"): ["", "10.0.0.0/4", "10.40.7.1/24", "vault"],
-    ("vault", "auth"): ["", "kubernetes", "approle"],
+    ("vault", "cidr"): [
+        *("", "10.0.0.0/4", "10.40.7.1/24", "vault", "52.0.0.0/16"),
+    ],
     ("vault", "auth_mount"): ["", "/aws", "auth/", "a b"],
     ("vault", "server_id"): [" ", "vault.example.com\n"],
-    ("vault", "secret_id_file"): ["secret-id", "/a file", "/mnt/secret-id"],
-    ("vault", "database_mount"): ["", "/database", "database/"],
+    ("vault", "database_mount"): ["", "/database", "database/", "secret"],
     ("vault", "connection"): ["", "a/b", "a b"],
     ("vault", "connection_url"): [
         *("", "shop", "mysql://{{username}}:{{password}}@h/shop"),
@@ -133,14 +135,17 @@ ONLY_TYPES = {
 # Two settings, each right, that contradict each other.
 CONTRADICTIONS: list[tuple[str, dict[str, Any]]] = [
     ("network", {"vpc_id": ...}),
+    ("network", {"sqs_security_group_id": ...}),
     ("network", {"cidr": "10.0.0.0/24"}),
     ("network", {"availability_zones": ["eu-west-1a", "eu-west-1b"]}),
     ("network", {"peers": OWN_VPC["peers"]}),
-    ("network", OWN_VPC | {"vpc_id": ..., "route_table_ids": ...}),
-    ("network", OWN_VPC | {"vpc_id": ..., "subnet_ids": ...}),
+    *(
+        ("network", OWN_VPC | {key: ... for key in EXISTING_VPC if key != left})
+        for left in EXISTING_VPC
+    ),
     (
         "network",
-        {"vpc_id": ..., "subnet_ids": ..., "route_table_ids": ...}
+        dict.fromkeys(EXISTING_VPC, ...)
         | OWN_VPC
         | {
             "peers": [

@@ -45,15 +45,22 @@ class Killed:
 
 @contextmanager
 def small_chunks(
-    scene: Scene, chunk_bytes: int, again: int = VISIBILITY_SECONDS
+    scene: Scene, chunk_bytes: int, again: int = VISIBILITY_SECONDS, times: int = 1000
 ) -> Iterator[None]:
-    """Let loads have many chunks, whose messages come again soon after a kill."""
+    """Let loads have many chunks, whose messages come again soon after a kill.
+
+    Args:
+        scene: The table.
+        chunk_bytes: Wanted size of a chunk.
+        again: Seconds after which a message that was not answered comes again.
+        times: After how many times a message is given up.
+    """
     function, queue = scene.function["FunctionName"], scene.settings.load_queue_url
     client, sqs = scene.sandbox.aws("lambda"), scene.sandbox.aws("sqs")
     before = scene.function["Environment"]["Variables"]
     names = ["VisibilityTimeout", "RedrivePolicy"]
     stood = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
-    patient = json.loads(stood["RedrivePolicy"]) | {"maxReceiveCount": 1000}
+    patient = json.loads(stood["RedrivePolicy"]) | {"maxReceiveCount": times}
     changes = {
         "VisibilityTimeout": str(again),
         "RedrivePolicy": json.dumps(patient),

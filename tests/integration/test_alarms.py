@@ -7,6 +7,7 @@ when one is put: the test takes a window of seconds for one of minutes.
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,13 +23,24 @@ COLUMNS = (
 )
 SECONDS = 40.0
 PREFIX = "aurora-sync_local_"
+# Alarms, and the headings of the runbook that help.
+HELPS = {
+    "quarantine_PUBLIC": "rows-in-quarantine",
+    "drift_PUBLIC": "table-refused-after-a-schema-change",
+    "refused_PUBLIC": "export-failing",
+}
+# All commits that Snowflake knows of are a hundred years older than they were.
+LONG_AFTER = """
+UPDATE ANALYTICS.SYNC.MANIFESTS SET body = PARSE_JSON(
+  REPLACE(TO_JSON(body), '"committed_at":"20', '"committed_at":"19'))
+"""
 
 
-def until(look: Callable[[], Any], what: str) -> Any:
+def until(look: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:
     """Look until there is something to see."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + seconds
     while not (seen := look()):
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.3)
     return seen
 
@@ -69,25 +81,60 @@ def check(sandbox: Sandbox) -> dict[str, Any]:
     return payload
 
 
-def state_of(sandbox: Sandbox, label: str) -> str:
-    found = sandbox.aws("cloudwatch").describe_alarms(AlarmNames=[PREFIX + label])
-    [alarm] = found["MetricAlarms"]
-    return str(alarm["StateValue"])
+def states(sandbox: Sandbox, *labels: str) -> set[str]:
+    """Return the states of some alarms."""
+    found = sandbox.aws("cloudwatch").describe_alarms(
+        AlarmNames=[PREFIX + label for label in labels]
+    )["MetricAlarms"]
+    assert len(found) == len(labels)
+    return {each["StateValue"] for each in found}
 
 
 @pytest.fixture
-def hasty(sandbox: Sandbox) -> Iterator[str]:
-    """Give the alarm of rows in quarantine a window of ten seconds."""
-    cloudwatch, label = sandbox.aws("cloudwatch"), "quarantine_PUBLIC"
-    [deployed] = cloudwatch.describe_alarms(AlarmNames=[PREFIX + label])["MetricAlarms"]
+def hasty(sandbox: Sandbox) -> Iterator[Callable[[str], None]]:
+    """Gives alarms of the group a window of ten seconds, until the test is over."""
+    cloudwatch = sandbox.aws("cloudwatch")
     taken = cloudwatch.meta.service_model.operation_model("PutMetricAlarm")
-    wanted = {
-        key: deployed[key] for key in taken.input_shape.members if key in deployed
-    }
     short = {"Period": 10, "EvaluationPeriods": 1, "DatapointsToAlarm": 1}
-    cloudwatch.put_metric_alarm(**(wanted | short))
-    yield label
-    cloudwatch.put_metric_alarm(**wanted)
+    before: list[dict[str, Any]] = []
+
+    def hasten(label: str) -> None:
+        found = cloudwatch.describe_alarms(AlarmNames=[PREFIX + label])
+        [deployed] = found["MetricAlarms"]
+        members = taken.input_shape.members
+        before.append({key: deployed[key] for key in members if key in deployed})
+        cloudwatch.put_metric_alarm(**(before[-1] | short))
+
+    yield hasten
+    for alarm in before:
+        cloudwatch.put_metric_alarm(**alarm)
+
+
+@pytest.fixture
+def eager(sandbox: Sandbox) -> Iterator[None]:
+    """Let the checker's own rule start it each minute; one has passed since it stands.
+
+    No other rule is looked at here.
+    """
+    events = sandbox.aws("events")
+    deployed = events.describe_rule(Name=f"{PREFIX}checker")
+    kept = {key: deployed[key] for key in ("Name", "State", "Description")}
+    events.put_rule(**kept, ScheduleExpression="rate(1 minute)")
+    yield
+    events.put_rule(**kept, ScheduleExpression=deployed["ScheduleExpression"])
+
+
+@contextmanager
+def stopped(sandbox: Sandbox) -> Iterator[None]:
+    """Let nobody start the exporter."""
+    lambda_, name = sandbox.aws("lambda"), sandbox.outputs["function"]
+    lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        with pytest.raises(lambda_.exceptions.TooManyRequestsException):
+            lambda_.invoke(FunctionName=name, Payload="{}")
+        yield
+    finally:
+        lambda_.delete_function_concurrency(FunctionName=name)
 
 
 @pytest.fixture
@@ -121,37 +168,53 @@ def called(sandbox: Sandbox) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     sqs.delete_queue(QueueUrl=url)
 
 
-def test_rows_in_quarantine_raise_an_alarm_until_they_are_mended(
+def test_what_is_wrong_with_a_table_raises_alarms_until_it_is_mended(
     sandbox: Sandbox,
     orders: Table,
-    hasty: str,
+    hasty: Callable[[str], None],
     called: Callable[[], list[dict[str, Any]]],
 ) -> None:
+    """A value that fits nowhere, a column that no contract has, a run that fails."""
     table = orders.spec.source.sql
     tell(sandbox)
     assert check(sandbox)["tables"] == []
+    for label in HELPS:
+        hasty(label)
+    sandbox.aurora(f"ALTER TABLE {table} ADD COLUMN more TEXT")
     sandbox.aurora(f"INSERT INTO {table} VALUES (2, 'infinity')")
     sandbox.sync(orders)
+    sandbox.aurora(f"ALTER TABLE {table} RENAME COLUMN born TO birth")
+    assert sandbox.tick(orders)["status"] == "failed"
     [told] = tell(sandbox)["tables"]
     assert (told["table"], told["rows_quarantined"]) == (orders.contract.table, 1)
     [found] = check(sandbox)["tables"]
-    assert (found["table"], found["rows_quarantined"]) == (orders.contract.table, 1)
-    until(lambda: state_of(sandbox, hasty) == "ALARM", "the alarm goes off")
+    assert found["table"] == orders.contract.table
+    wrong = found["rows_quarantined"], found["drifted"], found["refused"]
+    assert (*wrong, found["late"]) == (1, 1, True, False)
+    until(lambda: states(sandbox, *HELPS) == {"ALARM"}, "the alarms go off")
+    sandbox.aurora(f"ALTER TABLE {table} RENAME COLUMN birth TO born")
+    sandbox.aurora(f"ALTER TABLE {table} DROP COLUMN more")
     sandbox.aurora(f"UPDATE {table} SET born = '2026-01-02', updated_at = NOW()")
-    sandbox.sync(orders)
-    tell(sandbox)
+    mended(sandbox, orders, *HELPS)
 
-    def mended() -> bool:
-        return check(sandbox)["tables"] == [] and state_of(sandbox, hasty) == "OK"
-
-    until(mended, "the alarm ends")
-
-    def told_of() -> dict[str, Any]:
-        ours = [each for each in called() if each["AlarmName"] == PREFIX + hasty]
+    def told_of(label: str) -> dict[str, Any]:
+        ours = [each for each in called() if each["AlarmName"] == PREFIX + label]
         return {each["NewStateValue"]: each["AlarmDescription"] for each in ours}
 
-    until(lambda: {"ALARM", "OK"} <= told_of().keys(), "somebody is told of both")
-    assert "docs/RUNBOOK.md#rows-in-quarantine" in told_of()["ALARM"]
+    for label, anchor in HELPS.items():
+        until(lambda: {"ALARM", "OK"} <= told_of(label).keys(), f"{label} is told")
+        assert f"docs/RUNBOOK.md#{anchor}" in told_of(label)["ALARM"]
+
+
+def mended(sandbox: Sandbox, table: Table, *labels: str) -> None:
+    """Sync, and look until alarms have ended: what was told before has to go by."""
+    sandbox.sync(table)
+    tell(sandbox)
+
+    def ended() -> bool:
+        return check(sandbox)["tables"] == [] and states(sandbox, *labels) == {"OK"}
+
+    until(ended, "the alarms end")
 
 
 def test_the_status_has_the_commit_of_what_was_merged(
@@ -224,3 +287,17 @@ def test_without_the_right_to_write_snowflakes_status_task_fails(
         [reason] = until(lambda: sandbox.snowflake(failed), "the task fails")[0]
     assert "AccessDenied" in reason
     tell(sandbox)
+
+
+# Last: its rule fires a minute after it was made.
+def test_when_nothing_else_runs_tables_are_late(
+    sandbox: Sandbox, orders: Table, hasty: Callable[[str], None], eager: None
+) -> None:
+    """The checker's own rule starts it; the exporter was stopped long ago."""
+    hasty("late_PUBLIC")
+    assert "ALARM" not in states(sandbox, "late_PUBLIC")
+    with stopped(sandbox):
+        sandbox.snowflake(LONG_AFTER)
+        tell(sandbox)
+        until(lambda: states(sandbox, "late_PUBLIC") == {"ALARM"}, "it goes off", 90)
+    mended(sandbox, orders, "late_PUBLIC")

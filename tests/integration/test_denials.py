@@ -235,14 +235,27 @@ def test_a_role_is_refused_the_rest(
 Call = tuple[str, str, dict[str, Any]]
 _ONCE = {"IfNoneMatch": "*", "Body": b""}
 _NOTHING = {"ConditionExpression": "attribute_exists(absent)"}
+_NO_UPLOAD, _NO_VERSION = {"UploadId": "absent"}, {"VersionId": "absent"}
 NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
     ("aurora", "WriteExports", "s3:PutObject"): (
         ("s3", "put_object", {"Key": "{export}", **_ONCE}),
         ("s3", "put_object", {"Key": "{manifest}", **_ONCE}),
     ),
+    ("aurora", "WriteExports", "s3:AbortMultipartUpload"): (
+        ("s3", "abort_multipart_upload", {"Key": "{export}", **_NO_UPLOAD}),
+        ("s3", "abort_multipart_upload", {"Key": "{manifest}", **_NO_UPLOAD}),
+    ),
     ("snowflake", "ReadFiles", "s3:GetObject"): (
         ("s3", "get_object", {"Key": "{export}"}),
         ("s3", "get_object", {"Key": "exports/other/shop.orders/x.csv"}),
+    ),
+    ("snowflake", "ReadFiles", "s3:GetObjectVersion"): (
+        ("s3", "get_object", {"Key": "{export}", **_NO_VERSION}),
+        ("s3", "get_object", {"Key": "status/local/tables.json", **_NO_VERSION}),
+    ),
+    ("snowflake", "FindBucket", "s3:GetBucketLocation"): (
+        ("s3", "get_bucket_location", {}),
+        ("s3", "get_bucket_policy", {}),
     ),
     ("snowflake", "ListFiles", "s3:ListBucket"): (
         ("s3", "list_objects_v2", {"Prefix": "exports/local/"}),
@@ -260,6 +273,10 @@ NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
     ("checker", "Status", "s3:GetObject"): (
         ("s3", "get_object", {"Key": "status/local/by-hand"}),
         ("s3", "get_object", {"Key": "{manifest}"}),
+    ),
+    ("checker", "FindStatus", "s3:ListBucket"): (
+        ("s3", "list_objects_v2", {"Prefix": "status/local/"}),
+        ("s3", "list_objects_v2", {"Prefix": "manifests/local/"}),
     ),
     ("exporter", "Ledger", "dynamodb:Query"): (
         ("dynamodb", "query", {"TableName": "{ledger}", **QUERY}),
@@ -288,14 +305,15 @@ NEEDED: dict[tuple[str, str, str], tuple[Call, Call]] = {
 }
 
 
-def test_every_permission_that_is_held_here_has_its_call() -> None:
+def test_every_permission_that_is_asked_for_here_has_its_call() -> None:
+    """Of S3 and DynamoDB each, also those that no step needs on the local stack."""
     roles = {"aurora", "snowflake", "exporter", "checker"}
     assert set(NEEDED) == {
         (row.policy.name, row.sid, action)
         for row in ROWS
         if row.policy.name in roles
         for action, held in row.actions.items()
-        if held.by == "behaviour"
+        if held.by == "behaviour" or action.startswith(("s3:", "dynamodb:"))
     }
 
 

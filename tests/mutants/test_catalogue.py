@@ -1,5 +1,6 @@
 """Every mutant fits today's source; whether it is noticed, `make mutants` tells."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -32,6 +33,17 @@ def test_every_enforced_permission_can_be_taken_from_the_table():
     assert len(taken) > 10
     assert {each.fault((ROOT / each.file).read_text()) for each in taken} == {""}
     assert all(is_test(test) for each in taken for test in each.tests)
+
+
+def test_the_page_tells_of_every_enforced_permission_that_it_was_taken_away():
+    """Of a new one run `python -m tests.mutants.permissions --only` and add its row."""
+    page = (ROOT / "docs" / "SECURITY.md").read_text()
+    _, _, rest = page.partition("<!-- removal -->\n")
+    told, _, _ = rest.partition("<!-- end of removal -->")
+    rows = re.findall(r"^\| `(.+?)` \| (.+? lacks .+?) \| `test_", told, re.M)
+    taken = [(each.rule, each.breaks) for each in permissions()]
+    assert sorted(rows) == sorted(taken)
+    assert f": {len(taken)} of {len(taken)} noticed" in told
 
 
 def test_no_mutant_stands_twice():

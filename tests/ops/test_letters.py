@@ -59,6 +59,14 @@ class Queues:
             each for each in self.hidden if each["ReceiptHandle"] != ReceiptHandle
         ]
 
+    def change_message_visibility_batch(self, Entries: Any, **_: Any) -> None:
+        shown = {each["ReceiptHandle"] for each in Entries}
+        assert len(shown) <= 10
+        assert {each["VisibilityTimeout"] for each in Entries} == {0}
+        again = [each for each in self.hidden if each["ReceiptHandle"] in shown]
+        self.hidden = [each for each in self.hidden if each not in again]
+        self.waiting += again
+
 
 def queue(*letters: tuple[Any, dict[str, str]]) -> tuple[DeadLetters, Queues]:
     sqs = Queues(*letters)
@@ -86,6 +94,14 @@ def test_looking_takes_nothing():
     letters, sqs = queue((CHUNK, {}), (RUN, {}))
     assert [each.kind for each in letters.look(10)] == ["chunk", "run"]
     assert letters.count() == 2 and sqs.sent == []
+
+
+def test_what_somebody_has_just_looked_at_can_be_cleared():
+    letters, sqs = queue(*[(CHUNK, {})] * 11, ("hello", {}))
+    assert len(letters.look(100)) == 12
+    assert len(list(letters.clear())) == 11
+    assert [each.kind for each in letters.look(100)] == ["unknown"]
+    assert len(sqs.sent) == 11 and letters.count() == 1
 
 
 def test_chunks_go_back_and_what_the_next_run_covers_goes():

@@ -99,13 +99,6 @@ def _aws_role(site: Site, name: str, inputs: Inputs) -> Made:
     return path, {"roleId": path}
 
 
-def _approle(site: Site, name: str, inputs: Inputs) -> Made:
-    path = f"auth/{inputs['backend']}/role/{inputs['roleName']}"
-    _write(site, path, **_fields(inputs, "backend", "roleName"))
-    answer: Any = deployer_client(site.stack).read(f"{path}/role-id")
-    return path, {"roleId": answer["data"]["role_id"]}
-
-
 def _secret(site: Site, args: Inputs) -> dict[str, Any]:
     engine: Any = deployer_client(site.stack).secrets.kv.v2
     answer = engine.read_secret_version(
@@ -126,6 +119,5 @@ HANDLERS: dict[str, Handler] = {
     "vault:database/secretBackendRole:SecretBackendRole": _database_role,
     "vault:aws/authBackendClient:AuthBackendClient": _aws_client,
     "vault:aws/authBackendRole:AuthBackendRole": _aws_role,
-    "vault:appRole/authBackendRole:AuthBackendRole": _approle,
 }
 CALLS: dict[str, Call] = {"vault:kv/getSecretV2:getSecretV2": _secret}
