@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.adapter.retained import ADOPT
 from runtime.contract.specs import Table
 from tests.factories import make_column, make_table
 from tests.integration.conftest import Sandbox
@@ -67,6 +68,10 @@ def shop(sandbox: Sandbox) -> Shop:
     tables = found.orders.table, found.stock.table
     if tables[0] not in sandbox.tables:
         sandbox.write_config(*sandbox.tables, *tables)
+        if not new:
+            # They left the config with the module before; their targets stayed.
+            back = [table.spec.table_name for table in tables]
+            sandbox.local.put_fact(ADOPT, back)
         sandbox.deploy()
     if new:
         for table in tables:

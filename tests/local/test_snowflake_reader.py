@@ -56,7 +56,7 @@ def test_our_own_task_is_read_statement_by_statement():
     block = merge_block(OBJECTS, make_table())
     verbs = [statement.split()[0] for statement in read_block(block + ";")]
     rows, keys = ["INSERT", "INSERT", "MERGE"], ["INSERT", "INSERT", "MERGE", "DELETE"]
-    assert verbs == [*rows, *keys, "DELETE"]
+    assert verbs == [*rows, *keys, "INSERT", "DELETE"]
     assert read_block(f"EXECUTE IMMEDIATE $${block}$$") == read_block(block)
 
 
