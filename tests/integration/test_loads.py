@@ -48,6 +48,8 @@ def run(sandbox: Sandbox, *args: str, status: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
+# A chunk that fails once more, on a busy machine, is put off for a minute.
+@pytest.mark.timeout(300)
 def test_chunks_that_were_given_up_go_back_with_redrive_and_both_sides_are_equal(
     scene: Scene,
 ) -> None:
@@ -83,7 +85,7 @@ def test_chunks_that_were_given_up_go_back_with_redrive_and_both_sides_are_equal
     assert scene.state.load == plan
     back = run(sandbox, "letters", "--redrive")
     assert (len(back["letters"]), back["left"]) == (count, 0)
-    until(lambda: scene.state.watermark and not scene.state.load, "the load ends", 60)
+    until(lambda: scene.state.watermark and not scene.state.load, "the load ends", 180)
     sandbox.merged(scene.table, scene.state.seq)
     [verdict] = run(sandbox, "verify", "--config", str(sandbox.config), name)
     assert (verdict["verdict"], verdict["source_rows"]) == ("equal", ROW_COUNT)
