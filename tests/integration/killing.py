@@ -78,6 +78,8 @@ def small_chunks(
         )
         sqs.set_queue_attributes(QueueUrl=queue, Attributes=stood)
         kill(scene.sandbox.local)
+        # Who was killed at work does not give the lease back.
+        scene.put(lease_until=int(time.time()) - 1)
         scene.take_back_leases()
 
 

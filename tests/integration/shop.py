@@ -100,6 +100,8 @@ def _table(sandbox: Sandbox, name: str, **keys: Any) -> Table:
         # What was written when the tests began is due in each run.
         lookback="PT1H",
         merge_interval="PT10S",
+        # Other modules of the stack have an `orders`, too, whose target stays.
         target_schema="public",
+        target_table=name.replace(".", "_"),
         **keys,
     )
