@@ -99,7 +99,7 @@ def load_killed(
     scene.invoke(table=scene.table.spec.table_name)
     while (state := scene.state).watermark is None or state.load or state.lease_run:
         assert time.monotonic() < begun + most, f"{kills} kills, {state}"
-        time.sleep(0.05)
+        time.sleep(0.01)
         if kills == at_most or len(finished(scene, state.load)) < spared + every:
             continue
         kills += bool(kill(scene.sandbox.local))

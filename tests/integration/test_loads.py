@@ -12,7 +12,7 @@ from tests.integration.killing import COLUMNS, ROWS, load_killed, small_chunks
 from tests.integration.losing import without_action
 from tests.integration.refusing import Scene, role_name, until
 
-ROW_COUNT = 10_000
+ROW_COUNT = 20_000
 # As the local stack deploys it: load_concurrency.
 WORKERS = 4
 
@@ -29,7 +29,7 @@ def scene(sandbox: Sandbox) -> Scene:
 def test_a_load_that_is_killed_again_and_again_ends_and_repeats_no_finished_chunk(
     scene: Scene,
 ) -> None:
-    with small_chunks(scene, 75_000):
+    with small_chunks(scene, 150_000):
         found = load_killed(scene, every=2, most=240, at_most=3)
     assert found.kills == 3 and found.chunks > 10, found
     assert found.twice == 0
