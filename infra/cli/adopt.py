@@ -2,21 +2,17 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import typer
 
 from infra.cli import output
 from infra.cli.guard import guarded
-from infra.cli.options import ConfigOption, DirOption, StackOption
+from infra.cli.options import ConfigOption, DirOption, NamedTablesArgument, StackOption
 
 
 @guarded
 def adopt(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="TABLE…", help="Source tables as schema.table."),
-    ],
+    names: NamedTablesArgument,
     config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,

@@ -1,7 +1,5 @@
 """What waits for a person's word: `approve-deletes`, `accept-source`."""
 
-from typing import Annotated
-
 import typer
 
 from infra.cli import output
@@ -10,6 +8,7 @@ from infra.cli.options import (
     ConfigOption,
     DirOption,
     JsonOption,
+    NamedTablesArgument,
     StackOption,
     TableArgument,
 )
@@ -44,10 +43,7 @@ def approve_deletes(
 
 @guarded
 def accept_source(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="TABLE…", help="Source tables as schema.table."),
-    ],
+    names: NamedTablesArgument,
     config: ConfigOption = None,
     stack: StackOption = None,
     folder: DirOption = None,

@@ -33,6 +33,10 @@ JsonOption = Annotated[
 TableArgument = Annotated[
     str, typer.Argument(metavar="TABLE", help="Source table as schema.table.")
 ]
+NamedTablesArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="TABLE…", help="Source tables as schema.table."),
+]
 TablesArgument = Annotated[
     list[str] | None,
     typer.Argument(

@@ -13,7 +13,7 @@ import pulumi_snowflake as snowflake
 
 from infra.permissions.grants import Grant, Kind, Role, grants
 from infra.stack import StackSettings
-from runtime.contract.names import snowflake_name
+from runtime.contract.names import always_quoted, snowflake_name
 from runtime.contract.snowflake_names import LANDING, SYNC
 from runtime.contract.specs import Table
 
@@ -109,7 +109,7 @@ class SnowflakeFoundation(pulumi.ComponentResource):
         Source: https://www.pulumi.com/docs/iac/concepts/resources/options/import/ and
         https://www.pulumi.com/registry/packages/snowflake/api-docs/schema/#import
         """
-        own = f'"{self._wanted.database}"."{schema}"'
+        own = always_quoted(self._wanted.database, schema)
         return snowflake.Schema(
             f"{self._name}-schema-{schema}",
             database=self._database.name,

@@ -20,7 +20,7 @@ from infra.planning.targets import Targets
 from infra.stack import StackSettings
 from runtime.contract.errors import ConfigError, SyncError
 from runtime.contract.loader import load_tables
-from runtime.contract.names import SourceName
+from runtime.contract.names import SourceName, always_quoted
 from runtime.contract.records import LedgerState, fingerprint
 from runtime.contract.snowflake_names import SnowflakeObjects
 from runtime.contract.specs import Table
@@ -111,8 +111,7 @@ def _retained(objects: SnowflakeObjects, local: LocalStack) -> Callable[[Place],
     known = retained(local)
 
     def stands(place: Place) -> bool:
-        parts = (objects.database, *place)
-        return (TABLE, ".".join(f'"{part}"' for part in parts)) in known
+        return (TABLE, always_quoted(objects.database, *place)) in known
 
     return stands
 

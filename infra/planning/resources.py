@@ -6,6 +6,7 @@ from typing import Any
 
 from infra.local.adapter.cloud import UNKNOWN, shown
 from infra.local.adapter.record import RETAINED, Resource
+from infra.local.adapter.retained import TABLE
 from infra.planning.model import Action, Kind, Refusal, ResourceChange
 from infra.planning.recording import Recording, Registered
 from infra.planning.targets import PREFIX, TARGET
@@ -14,7 +15,6 @@ from runtime.contract.errors import SyncError
 # What tells a resource from another one: with another name it is another one. Of its
 # other inputs the provider decides, which only a preview asks.
 _IDENTITY = frozenset({"name", "bucket", "database", "schema", "hashKey", "rangeKey"})
-_TABLE = "snowflake:index/table:Table"
 # What holds data, by the kind of loss.
 _HOLDING: dict[str, Kind] = {
     "aws:s3/bucket:Bucket": "bucket",
@@ -22,13 +22,13 @@ _HOLDING: dict[str, Kind] = {
     "aws:kms/key:Key": "key",
     "snowflake:index/database:Database": "database",
     "snowflake:index/schema:Schema": "database",
-    _TABLE: "database",
+    TABLE: "database",
 }
 # A path, which says nothing of what is in the bundle.
 _CODE = "code"
 _FUNCTION = "aws:lambda/function:Function"
 # What its provider renames in place.
-_PLACES = {_TABLE: _IDENTITY - {"name"}}
+_PLACES = {TABLE: _IDENTITY - {"name"}}
 _OPS: dict[str, Action] = {
     "create": "create",
     "update": "update",
@@ -166,7 +166,7 @@ def resource_refusals(
     lost = [each for each in changes if each.action in ("replace", "delete")]
     found = []
     for each in lost:
-        if each.type == _TABLE and each.name.startswith(PREFIX):
+        if each.type == TABLE and each.name.startswith(PREFIX):
             name = each.name.removeprefix(PREFIX).removesuffix(TARGET)
             if each.name.endswith(TARGET) and name not in told:
                 found.append(_of_target(each, name))

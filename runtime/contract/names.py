@@ -59,7 +59,12 @@ def quote_snowflake(stored: str) -> str:
     """Quote one stored Snowflake identifier where SQL needs it."""
     if _SNOWFLAKE_PLAIN.match(stored) and stored not in _RESERVED:
         return stored
-    return '"' + stored.replace('"', '""') + '"'
+    return always_quoted(stored)
+
+
+def always_quoted(*parts: str) -> str:
+    """Return a full Snowflake name as its provider tells it, each part in quotes."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
 def quote_snowflake_column(stored: str) -> str:

@@ -20,6 +20,7 @@ from infra import bundle
 from infra.admin_snowflake import deployer_statements
 from infra.admin_vault import deployer_policy
 from infra.local.adapter import aws_network
+from infra.local.adapter.retained import ADOPT
 from infra.local.adapter.site import Site
 from infra.local.parts import AWS_ACCOUNT, AWS_REGION, HOST, LocalStack
 from infra.local.postgres import DATABASE
@@ -221,7 +222,7 @@ def settings(
     }
     return {
         **{key: json.dumps(group) for key, group in groups.items()},
-        "adopt": json.dumps(stack.fact("adopt", [])),
+        "adopt": json.dumps(stack.fact(ADOPT, [])),
         "sync_config": str(config),
         "bundle": str(zip_file),
     }

@@ -9,15 +9,13 @@ from typing import Any
 
 from infra.local.adapter.record import RETAINED, Resource
 from infra.local.adapter.site import Inputs, Site
-from infra.local.adapter.snowflake import known_columns
+from infra.local.adapter.snowflake import known_columns, moved
 from infra.local.adapter.snowflake_text import made
 from infra.local.parts import LocalError, LocalStack
 from runtime.contract.names import quote_snowflake
 
 TABLE = "snowflake:index/table:Table"
 _SCHEMA = "snowflake:index/schema:Schema"
-# Places of a table that its provider cannot change: it makes another one.
-_PLACE = ("database", "schema")
 # Facts of the stack: what is retained, and what the next deployment takes back.
 _RETAINED, ADOPT = "retained", "adopt"
 
@@ -58,12 +56,8 @@ def _left(
     for key, one in before.items():
         if RETAINED in one.options and one.type in (TABLE, _SCHEMA):
             other = now.get(key)
-            if other is None or _moved(one, other):
+            if other is None or moved(one.inputs, other.inputs):
                 yield (one.type, one.id), one.inputs
-
-
-def _moved(one: Resource, other: Resource) -> bool:
-    return any(one.inputs.get(key) != other.inputs.get(key) for key in _PLACE)
 
 
 def adopted(
@@ -87,14 +81,17 @@ def adopted(
     if kind not in (TABLE, _SCHEMA) or (kind, name) in site.before:
         return None
     own, _ = made(inputs)
+    if not import_id and (kind, own) not in site.retained:
+        return None
     if kind == _SCHEMA:
         return _schema(site, own, inputs, import_id)
     there = known_columns(site, inputs)
     if not import_id:
-        if there and (kind, own) in site.retained:
+        if there:
             raise _exists(own, "table")
         return None
-    _check(own, import_id, "|".join(inputs[k] for k in (*_PLACE, "name")), bool(there))
+    wanted = "|".join(inputs[key] for key in ("database", "schema", "name"))
+    _check(own, import_id, wanted, bool(there))
     last = site.retained.get((kind, own), inputs)
     declared = {column["name"]: column for column in last["columns"]}
     columns = [declared.get(each, {"name": each, "type": ""}) for each in sorted(there)]
@@ -111,7 +108,7 @@ def _schema(
         _check(own, import_id, own, there)
         return {"id": own, "inputs": inputs}
     # The provider takes a PUBLIC that it finds.
-    if there and (_SCHEMA, own) in site.retained and inputs["name"] != "PUBLIC":
+    if there and inputs["name"] != "PUBLIC":
         raise _exists(own, "schema")
     return None
 

@@ -67,10 +67,15 @@ def _rename(site: Site, before: Inputs, now: Inputs) -> None:
     Source: https://github.com/snowflakedb/terraform-provider-snowflake,
     pkg/resources/table.go
     """
-    moved = any(before[key] != now[key] for key in ("database", "schema"))
-    if before["name"] == now["name"] or moved or not known_columns(site, before):
+    same = before["name"] == now["name"] or moved(before, now)
+    if same or not known_columns(site, before):
         return
     site.sql(f"ALTER TABLE {name_of(before)} RENAME TO {name_of(now)}")
+
+
+def moved(before: Inputs, now: Inputs) -> bool:
+    """Whether a table or schema would be another one, in another place."""
+    return any(before.get(key) != now.get(key) for key in ("database", "schema"))
 
 
 def _retype(site: Site, own: str, before: Inputs, now: Inputs) -> None:

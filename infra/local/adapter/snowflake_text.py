@@ -3,7 +3,7 @@
 from typing import Any
 
 from infra.local.adapter.site import Inputs, Made, snake
-from runtime.contract.names import literal, quote_snowflake
+from runtime.contract.names import always_quoted, literal, quote_snowflake
 
 _WORDS = ("NONE", "AUTO")
 _PLACE = ("database", "schema", "name")
@@ -19,7 +19,7 @@ def name_of(inputs: Inputs) -> str:
 def made(inputs: Inputs) -> Made:
     """Return what the provider tells of an object: its full name, always quoted."""
     parts = [inputs[key] for key in _PLACE if inputs.get(key) is not None]
-    full = ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+    full = always_quoted(*parts)
     return full, {"name": inputs["name"], "fullyQualifiedName": full}
 
 
